@@ -1,0 +1,79 @@
+// Ring: a single-producer single-consumer queue of records in shared memory.
+//
+//   ring    := header data
+//   header  := head (consumer's position, u64) | tail (producer's position, u64) | sleeping (u32, a futex word) |
+//   capacity (u32)
+//              each on a cache line of its own
+//   data    := record*            capacity bytes, a power of two; positions are taken modulo capacity
+//   record  := length (u32, bytes of payload; kWrap = the rest up to the end is unused) | reserved (u32) | payload,
+//   padded to 8
+//
+// A record never crosses the end of the data. One thread of one process produces, one of another consumes. The two ends
+// do not trust each other: the consumer checks each length against what the producer published and the capacity.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "base/status.h"
+
+namespace servoir {
+
+struct RingHeader;  // in shared memory
+
+// Bytes of shared memory that a ring of this capacity takes. `capacity` is a power of two, 4 KiB to 1 GiB.
+[[nodiscard]] std::uint64_t ring_bytes(std::uint32_t capacity);
+// Makes an empty ring in zeroed memory of ring_bytes(capacity) bytes, 64-byte aligned.
+void ring_format(std::byte* memory, std::uint32_t capacity);
+
+class RingProducer {
+ public:
+  // `memory` holds a ring formatted with this capacity, and outlives this object.
+  RingProducer(std::byte* memory, std::uint32_t capacity);
+
+  // Space for a record of `bytes` payload bytes, 8-byte aligned, or an empty span if there is no room for it now.
+  [[nodiscard]] std::span<std::byte> prepare(std::uint32_t bytes);
+  // Publishes the record prepared last, cut to `bytes`. Returns whether the consumer sleeps and has to be woken.
+  bool commit(std::uint32_t bytes);
+  // The largest payload that an empty ring takes.
+  [[nodiscard]] std::uint32_t max_record() const;
+
+ private:
+  RingHeader* header_;
+  std::byte* data_;
+  std::uint32_t capacity_;
+  std::uint64_t tail_ = 0;
+  std::uint64_t head_seen_ = 0;
+  std::uint64_t prepared_ = 0;  // position of the prepared record
+};
+
+class RingConsumer {
+ public:
+  RingConsumer(std::byte* memory, std::uint32_t capacity);
+
+  // The oldest record, or nothing. Internal if the producer wrote nonsense; the ring is then unusable. The bytes stay
+  // valid until release().
+  [[nodiscard]] Result<std::optional<std::span<const std::byte>>> peek();
+  // Gives the record returned by peek() back.
+  void release();
+
+  // Says that this end is about to sleep. Returns false if a record has come meanwhile: do not sleep then.
+  bool prepare_sleep();
+  void cancel_sleep();
+  // Sleeps on the futex until woken, a record comes, or `timeout_ms` have passed (< 0: no limit). Worker's end only.
+  void sleep(int timeout_ms);
+
+ private:
+  RingHeader* header_;
+  std::byte* data_;
+  std::uint32_t capacity_;
+  std::uint64_t head_ = 0;
+  std::uint32_t current_ = 0;
+};
+
+// Wakes a consumer that sleeps in RingConsumer::sleep. Any process that maps the ring.
+void ring_wake(std::byte* memory);
+
+}  // namespace servoir

@@ -1,0 +1,47 @@
+// Shape: the dimensions of a tensor, a plain value of fixed size, so that it can lie in a shared ring.
+//
+// At most kMaxRank dimensions. In the description of a model's input or output a dimension may be kDynamic; the shape
+// of a tensor never has one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+#include "tensor/dtype.h"
+
+namespace servoir {
+
+inline constexpr std::uint32_t kMaxRank = 8;
+inline constexpr std::int64_t kDynamic = -1;
+
+struct Shape {
+  std::uint32_t rank = 0;
+  std::uint32_t reserved = 0;
+  std::array<std::int64_t, kMaxRank> dims{};  // those past rank are zero
+
+  Shape() = default;
+  Shape(std::initializer_list<std::int64_t> d);
+
+  // InvalidArgument if there are too many dimensions or a negative one.
+  static Result<Shape> from(std::span<const std::int64_t> dims);
+
+  [[nodiscard]] std::span<const std::int64_t> view() const { return {dims.data(), rank}; }
+  [[nodiscard]] bool dynamic() const;
+  // Product of the dimensions, 1 for rank 0; InvalidArgument on overflow or a dynamic or negative dimension.
+  [[nodiscard]] Result<std::uint64_t> element_count() const;
+  // element_count() * element_bytes(type), checked.
+  [[nodiscard]] Result<std::uint64_t> byte_size(DataType type) const;
+  // This shape behind one more, first, dimension. The rank must be below kMaxRank.
+  [[nodiscard]] Shape with_rows(std::int64_t rows) const;
+  // This shape without its first dimension. The rank must not be 0.
+  [[nodiscard]] Shape row() const;
+  // "[1, 3, 224]"; a dynamic dimension is "?".
+  [[nodiscard]] std::string text() const;
+  bool operator==(const Shape&) const = default;
+};
+
+}  // namespace servoir

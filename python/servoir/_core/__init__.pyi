@@ -1,0 +1,117 @@
+"""The C++ part of Servoir. Private: the typed packages beside it are the API."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+channel_version: int
+
+# ---- server process -------------------------------------------------------------------------------------------------
+
+class Lane:
+    """Shared memory and wake-up of one lane of a worker, made by Server.open_lane()."""
+
+    @property
+    def memory_fd(self) -> int: ...  # inherited by the worker
+    @property
+    def event_fd(self) -> int: ...  # inherited by the worker
+
+class Server:
+    """Listeners, queues and arena of this process. All methods may be called from any Python thread and release the GIL
+    while they wait. Errors are RuntimeError with the Status's text."""
+
+    def __init__(self, *, arena_limit: int, io_threads: int) -> None: ...
+    @property
+    def arena_fd(self) -> int: ...
+    def listen(self, address: str, protocol: str, max_message_bytes: int) -> int:
+        """Opens a listener on "host:port" or "unix:path" for protocol "grpc" or "rest"; returns its number.
+        `listener_address` gives the bound address (port 0 is allowed here and gives a free one)."""
+    def listener_address(self, listener: int) -> str: ...
+    def close_listener(self, listener: int) -> None:
+        """Closes the listening socket and its connections; the port is free when it returns."""
+    def publish(self, spec: dict[str, Any]) -> int:
+        """Makes a version known. The dict mirrors schedule/graph.h's ServableSpec:
+        {"name", "version", "callees": [{"kind": "function"|"model", "name", "subgraph", "inputs", "outputs",
+        "max_batch", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic] | None, "batched"}],
+        "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str], "outputs": [int],
+        "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
+        dtype is numpy's name ("float32", …, "str", "bytes"). Returns the servable's number."""
+    def withdraw(self, servable: int, reason: str) -> None: ...
+    def open_lane(self) -> Lane: ...
+    def attach_lane(self, servable: int, lane: Lane, callees: Sequence[int], name: str) -> int:
+        """The worker behind `lane` is ready to run these callees. Returns the attachment's number."""
+    def detach_lane(self, attachment: int, reason: str) -> None:
+        """The worker is dead (waited for). What it held is run again elsewhere once, else fails with `reason`."""
+    def drain_lane(self, attachment: int) -> bool:
+        """No new batches for it; True when it holds none any more."""
+    def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
+        """Called (attachment, text) from an own thread when a worker breaks the channel's protocol: end that worker."""
+    def set_max_enqueued_requests(self, limit: int) -> None: ...
+    def stats(self) -> dict[str, Any]:
+        """{"arena": {"limit", "in_use", "resident", "peak", "blocks"}, "connections": int, "requests": int,
+        "callees": [{"servable", "version", "callee", "queued", "batches", "instances", "failed", "run_ns"}]}"""
+    def stop(self) -> None:
+        """Closes listeners and connections and ends the I/O threads. The object is of no use afterwards."""
+
+# ---- worker process -------------------------------------------------------------------------------------------------
+
+class NativeModel:
+    """A model opened by a native backend."""
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]: ...  # {"name", "dtype", "shape": list with -1 = dynamic, or None}
+    @property
+    def outputs(self) -> list[dict[str, Any]]: ...
+
+class NativeBackend:
+    """A plug-in (backend.h), loaded and checked."""
+
+    @staticmethod
+    def load(plugin: str, libraries: Sequence[str]) -> NativeBackend:
+        """`libraries`: directories to look for the backend's own libraries in, in this order, before the loader's own
+        paths. RuntimeError with every candidate tried and why it was refused."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    def open(self, path: str, options: dict[str, str]) -> NativeModel: ...
+
+class WorkerRuntime:
+    """The worker's end of arena, lanes and models. One a process."""
+
+    def __init__(self, arena_fd: int, control_fd: int) -> None:
+        """Maps the arena. A thread of its own watches `control_fd` and ends the process at once when the other end is
+        closed, whatever the interpreter is doing."""
+    def add_function(
+        self, callee: int, function: Callable[..., Any], *, inputs: int, outputs: int, batched: bool, name: str
+    ) -> None:
+        """`batched`: called once with a tuple of instances, each a tuple of inputs; otherwise once an instance."""
+    def add_native_model(self, callee: int, model: NativeModel, *, max_batch: int, with_batch_dim: bool,
+                         unbatched_inputs: Sequence[int]) -> None: ...
+    def add_python_model(self, callee: int, model: Any, *, max_batch: int, with_batch_dim: bool,
+                         unbatched_inputs: Sequence[int]) -> None:
+        """`model.execute(inputs: list[ndarray], outputs: list[ndarray | None]) -> list[ndarray | None]`: inputs are views
+        on the arena with the batch dimension first; an output that is not None is the room to write it into (return
+        None for it); where it is None, or does not fit, return the array."""
+    def serve_models(self, memory_fd: int, event_fd: int) -> None:
+        """Starts the model lane's thread. Takes both descriptors."""
+    def serve_functions(self, memory_fd: int, event_fd: int) -> None:
+        """Runs the function lane in the calling thread until stop(). Takes both descriptors."""
+    def call_model(
+        self, callee: int, instances: Sequence[Sequence[Any]]
+    ) -> tuple[tuple[npt.NDArray[Any] | str, ...], ...]:
+        """Model.call: only inside a function that serve_functions is running; RuntimeError otherwise, and for errors of
+        the call."""
+    def stop(self) -> None:
+        """Any thread: ends the lanes after the batches they run."""
+
+# ---- both -----------------------------------------------------------------------------------------------------------
+
+def usable_cores() -> float:
+    """Cores that this process may really use: sched_getaffinity cut by the cgroup v1/v2 CPU quota."""
+
+def set_log_level(level: int) -> None: ...
+def log(level: int, file: str, line: int, text: str) -> None: ...
