@@ -1,0 +1,34 @@
+"""Puts the servables of all examples and their models into one folder."""
+
+import argparse
+import importlib.util
+import shutil
+from pathlib import Path
+
+EXAMPLES = {"tensor_add": "add", "mlp": "mlp", "ocr": "ocr"}  # example: its servable
+HERE = Path(__file__).resolve().parent
+
+
+def collect(directory: Path, examples: tuple[str, ...] = tuple(EXAMPLES)) -> None:
+    """Writes DIRECTORY/SERVABLE/... for each example, replacing what is there of the same name."""
+    for example in examples:
+        servable = EXAMPLES[example]
+        shutil.rmtree(directory / servable, ignore_errors=True)
+        shutil.copytree(
+            HERE / example / servable,
+            directory / servable,
+            ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "characters.txt"),
+        )
+        spec = importlib.util.spec_from_file_location(f"{example}_make_model", HERE / example / "make_model.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.make(directory)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("examples", nargs="*", choices=list(EXAMPLES), default=list(EXAMPLES))
+    args = parser.parse_args()
+    collect(args.directory, tuple(args.examples))
