@@ -99,4 +99,11 @@ struct Method {
   }
 };
 
+// What SlabKey::consumer is for an input of a callee.
+[[nodiscard]] std::uint64_t slab_consumer(std::uint64_t servable_id, std::uint32_t callee, std::uint32_t input);
+
+// `spec` is one of the methods of *servable, which has passed check().
+[[nodiscard]] std::shared_ptr<const Method> make_method(std::shared_ptr<const ServableSpec> servable,
+                                                        const MethodSpec* spec, std::uint64_t servable_id);
+
 }  // namespace servoir

@@ -48,12 +48,13 @@ class Request {
   // For the scheduler only.
   struct Progress {
     std::vector<std::uint32_t> missing;  // [stage * instances + instance]: inputs that are not there yet
-    std::vector<std::uint32_t> pending;  // [instance]: stages queued or running
+    std::vector<std::uint32_t> pending;  // [instance]: stages not run yet
     std::uint32_t open = 0;              // instances not finished
-    bool retried = false;
-    bool cancelled = false;
+    std::uint32_t running = 0;           // spans of it that lanes hold
+    bool internal = false;               // a call from a Python stage: not counted as enqueued
+    bool retried = false;                // a worker died with it once
     bool answered = false;
-    Clock::time_point submitted{};
+    bool has_deadline = false;  // it is filed under its deadline
   } progress;
 };
 

@@ -58,7 +58,7 @@ class Scheduler {
 
   // Makes a version known; it is running once a lane is attached. AlreadyExists if name and version are known.
   [[nodiscard]] Result<ServableId> publish(ServableSpec spec);
-  // No new requests; those that wait fail with Unavailable and this reason. Its lanes must be detached first.
+  // No new requests; those that wait fail with Unavailable and this reason. Its lanes are detached.
   void withdraw(ServableId id, std::string_view reason);
 
   // A lane that runs these callees (indices in the spec). `name` is for error texts ("worker 4711 (device 0)"). The
