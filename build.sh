@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Builds Servoir: the wheel, the demo, the tests. `bash build.sh -h` says how.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# shellcheck source=scripts/report.sh
+source "$root/scripts/report.sh"
+# shellcheck source=scripts/system_packages.sh
+source "$root/scripts/system_packages.sh"
+# shellcheck source=scripts/environment.sh
+source "$root/scripts/environment.sh"
+# shellcheck source=scripts/wheel.sh
+source "$root/scripts/wheel.sh"
+# shellcheck source=scripts/stages.sh
+source "$root/scripts/stages.sh"
+
+usage() {
+  cat <<'HELP'
+bash build.sh [OPTIONS]
+
+Without options: builds the wheel into dist/, for the active Python (python3, or what $PYTHON names) and with a plug-in for
+every backend that it has installed.
+
+  -p DIR                    a backend's library directory, for instance SITE-PACKAGES/openvino/libs; may be repeated.
+                            Without -p the directories are looked up in the active Python
+  -j N                      compile N files at a time (default: the cores this process may use)
+  -d                        debug build
+  -v                        show what the tools print
+  -t on|off                 build the C++ tests as well (default: off)
+  --demo                    set up .venv, build, run examples/demo.py
+  --test                    set up .venv, build, run every check and test
+  --sanitize address|thread with --test: only the C++ tests under that sanitizer; alone: build them
+  --clean                   remove build/, dist/ and .venv/ first; alone: nothing else
+  -h                        this text
+
+Exit status: 0 done, 1 something failed, 2 the command line was wrong.
+HELP
+}
+
+wrong_usage() {
+  echo "build.sh: $1 (bash build.sh -h lists the options)" >&2
+  exit 2
+}
+
+# argument_of OPTION COUNT [VALUE]: VALUE, if the option has one behind it.
+argument_of() {
+  if (($2 < 2)) || [[ $3 == -* && $3 != - ]]; then
+    wrong_usage "option $1 needs $4 behind it"
+  fi
+}
+
+action=wheel
+backend_dirs=()
+jobs=$(nproc)
+build_type=Release
+verbose=no
+cpp_tests=
+sanitizer=
+clean=no
+
+choose_action() {
+  if [[ $action != wheel ]]; then
+    wrong_usage "--$action and --$1 exclude each other"
+  fi
+  action=$1
+}
+
+while (($#)); do
+  # -j8, -pDIR, -ton and --sanitize=address are read as -j 8, -p DIR, -t on and --sanitize address.
+  case $1 in
+    -[pjt]?*) set -- "${1:0:2}" "${1:2}" "${@:2}" ;;
+    --sanitize=*) set -- --sanitize "${1#*=}" "${@:2}" ;;
+  esac
+  case $1 in
+    -p)
+      argument_of -p $# "${2-}" "a directory"
+      backend_dirs+=("$2")
+      shift
+      ;;
+    -j)
+      argument_of -j $# "${2-}" "a number"
+      [[ $2 =~ ^[1-9][0-9]{0,3}$ ]] || wrong_usage "-j takes a number from 1 to 9999, not '$2'"
+      jobs=$2
+      shift
+      ;;
+    -d) build_type=Debug ;;
+    -v) verbose=yes ;;
+    -t)
+      argument_of -t $# "${2-}" "on or off"
+      [[ $2 == on || $2 == off ]] || wrong_usage "-t takes on or off, not '$2'"
+      cpp_tests=$2
+      shift
+      ;;
+    --demo) choose_action demo ;;
+    --test) choose_action test ;;
+    --sanitize)
+      argument_of --sanitize $# "${2-}" "address or thread"
+      [[ $2 == address || $2 == thread ]] || wrong_usage "--sanitize takes address or thread, not '$2'"
+      sanitizer=$2
+      shift
+      ;;
+    --clean) clean=yes ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    -e | -V) wrong_usage "option $1 (backends built from source) is not there yet, it comes with a later version" ;;
+    -*) wrong_usage "unknown option '$1'" ;;
+    *) wrong_usage "unexpected argument '$1'" ;;
+  esac
+  shift
+done
+
+if [[ $action == demo && -n $sanitizer ]]; then
+  wrong_usage "--demo and --sanitize exclude each other"
+fi
+if [[ $action == test && $cpp_tests == off ]]; then
+  wrong_usage "--test needs the C++ tests; leave -t off out"
+fi
+
+log_dir=$root/build/log
+python=$(find_python)
+for index in "${!backend_dirs[@]}"; do
+  "$python" "$root/scripts/backend_dirs.py" check "${backend_dirs[index]}" || exit 2
+  backend_dirs[index]=$(realpath "${backend_dirs[index]}")
+done
+
+cd "$root"
+if [[ $clean == yes ]]; then
+  rm -rf build dist .venv
+  if [[ $action == wheel && -z $sanitizer && ${#backend_dirs[@]} -eq 0 && -z $cpp_tests ]]; then
+    exit 0
+  fi
+fi
+mkdir -p "$log_dir"
+
+case $action in
+  wheel)
+    if [[ -n $sanitizer ]]; then
+      require_packages "${build_packages[@]}"
+      build_preset "$sanitizer"
+      say "built: ctest --test-dir build/$sanitizer runs the tests"
+    else
+      require_packages "${build_packages[@]}"
+      require_python "$python"
+      tools=$(tools_environment "$python")
+      find_backends "$python"
+      build_wheel "$tools" "${cpp_tests:-off}"
+      say "built $wheel"
+    fi
+    ;;
+  demo)
+    require_packages "${build_packages[@]}" "${demo_packages[@]}"
+    require_python "$python"
+    checkout_environment "$python" examples
+    find_backends "$root/.venv/bin/python"
+    build_wheel "$root/.venv" off
+    install_wheel
+    say "running examples/demo.py"
+    .venv/bin/python examples/demo.py
+    ;;
+  test)
+    if [[ -n $sanitizer ]]; then
+      require_packages "${build_packages[@]}"
+      run_stages "stage_$sanitizer"
+    else
+      require_packages "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
+      require_python "$python"
+      checkout_environment "$python" test
+      find_backends "$root/.venv/bin/python"
+      build_wheel "$root/.venv" on
+      install_wheel
+      run_stages stage_clang_format stage_ruff stage_mypy stage_cpp stage_address stage_thread stage_fuzz stage_python stage_e2e
+    fi
+    ;;
+esac

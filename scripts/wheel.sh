@@ -1,0 +1,52 @@
+# The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
+# Uses root, jobs, verbose, build_type, backend_dirs; sets wheel.
+
+# find_backends PYTHON: without -p, the backends that PYTHON has installed.
+find_backends() {
+  if ((${#backend_dirs[@]} == 0)); then
+    mapfile -t backend_dirs < <("$1" scripts/backend_dirs.py find)
+  fi
+  if ((${#backend_dirs[@]} == 0)); then
+    say "no native backend is installed in $1: the wheel will have no plug-in (Python backends need none)"
+  else
+    local directory
+    for directory in "${backend_dirs[@]}"; do
+      say "with the backend in $directory"
+    done
+  fi
+}
+
+# build_wheel ENVIRONMENT on|off: builds with the tools of ENVIRONMENT, C++ tests or not, and sets wheel to the file in dist/.
+build_wheel() {
+  local tag raw
+  tag=$("$1/bin/python" -c 'import sys; print(sys.implementation.cache_tag)')
+  wheel_build=$root/build/wheel-$tag-${build_type,,}
+  raw=$wheel_build-raw
+  rm -rf "$raw"
+  step wheel "building the wheel ($build_type, $jobs at a time)" compile_wheel "$1" "$2" "$raw" || exit 1
+  mkdir -p dist
+  PATH=$1/bin:$PATH step audit "grafting its libraries" graft_wheel "$1/bin/python" "$raw" || exit 1
+  wheel=$(ls "$raw"/grafted/*.whl)
+  wheel=dist/${wheel##*/}
+  # Only one wheel for a Python is kept: an older version's, lying beside it, would be a trap for `pip install dist/*`.
+  rm -f dist/servoir-*-"$("$1/bin/python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')"-*.whl
+  mv "$raw"/grafted/*.whl "$wheel"
+}
+
+compile_wheel() {
+  local directories
+  directories=$(IFS=';' && echo "${backend_dirs[*]}")
+  CMAKE_GENERATOR=Ninja CMAKE_BUILD_PARALLEL_LEVEL=$jobs "$1/bin/python" -m pip wheel . -v --no-deps --no-build-isolation \
+    --wheel-dir "$3" -C build-dir="$wheel_build" -C cmake.build-type="$build_type" \
+    -C cmake.define.SERVOIR_BACKEND_DIRS="$directories" \
+    -C cmake.define.SERVOIR_BUILD_TESTS="${2^^}"
+}
+
+graft_wheel() {
+  "$1" -m auditwheel repair --wheel-dir "$2/grafted" "$2"/*.whl && "$1" -m auditwheel show "$2"/grafted/*.whl
+}
+
+# The dependencies are there, and pip would ask the network about them.
+install_wheel() {
+  step install "installing $wheel into .venv" .venv/bin/python -m pip install -q --no-deps --force-reinstall "$wheel" || exit 1
+}
