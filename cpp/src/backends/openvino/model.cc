@@ -1,0 +1,326 @@
+#include "model.h"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+namespace servoir::openvino {
+namespace {
+
+constexpr std::size_t kMaxProperties = 16;
+
+// For tensors without elements: OpenVINO refuses a null pointer.
+alignas(64) std::byte nothing[64];
+
+bool is_property(const std::string& key) {
+  return !key.empty() && key.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == std::string::npos;
+}
+
+bool same_shape(const servoir_buffer& a, const servoir_buffer& b) {
+  return a.dtype == b.dtype && a.rank == b.rank && std::memcmp(a.dims, b.dims, a.rank * sizeof(a.dims[0])) == 0;
+}
+
+// Bytes of the buffer's shape; false on overflow or a negative dimension.
+bool bytes_of(const servoir_buffer& buffer, std::uint32_t element_bytes, std::uint64_t* bytes) {
+  std::uint64_t total = element_bytes;
+  for (std::uint32_t i = 0; i < buffer.rank; ++i) {
+    if (buffer.dims[i] < 0 || __builtin_mul_overflow(total, static_cast<std::uint64_t>(buffer.dims[i]), &total)) {
+      return false;
+    }
+  }
+  *bytes = total;
+  return true;
+}
+
+ov_shape_t shape_of(servoir_buffer* buffer) { return {static_cast<std::int64_t>(buffer->rank), buffer->dims}; }
+
+}  // namespace
+
+Failure Model::open(const Api& api, ov_core_t* core, const char* path, const char* weights, Options options,
+                    std::unique_ptr<Model>* model) {
+  for (const auto& [key, value] : options) {
+    if (key != "threads" && key != "streams" && !is_property(key)) {
+      return {SERVOIR_INVALID_ARGUMENT,
+              "option '" + key + "' is unknown; OpenVINO takes threads, streams and its own properties in capitals"};
+    }
+  }
+  std::unique_ptr<Model> made(new Model(api, core));  // NOLINT: the constructor is private
+  made->options_ = std::move(options);
+  ov_model_t* raw = nullptr;
+  if (const ov_status_e status = api.ov_core_read_model(core, path, weights, &raw); status != ov_status_e::OK) {
+    return {SERVOIR_INVALID_ARGUMENT, std::string(path) + " cannot be read: " + api.reason(status)};
+  }
+  made->model_ = Handle<ov_model_t>(raw, api.ov_model_free);
+  if (Failure f = made->read_ports(path, true, &made->inputs_); f.failed()) return f;
+  if (Failure f = made->read_ports(path, false, &made->outputs_); f.failed()) return f;
+  *model = std::move(made);
+  return {};
+}
+
+Failure Model::read_ports(const char* path, bool inputs, std::vector<Port>* ports) const {
+  const std::string side = inputs ? "input " : "output ";
+  const auto failed = [&](std::size_t index, const std::string& why) {
+    return Failure{SERVOIR_UNIMPLEMENTED, std::string(path) + ": " + side + std::to_string(index) + " " + why};
+  };
+  std::size_t count = 0;
+  ov_status_e status =
+      inputs ? api_.ov_model_inputs_size(model_.get(), &count) : api_.ov_model_outputs_size(model_.get(), &count);
+  if (status != ov_status_e::OK) {
+    return {SERVOIR_INTERNAL,
+            std::string(path) + ": the number of " + side + "tensors is unknown: " + api_.reason(status)};
+  }
+  ports->resize(count);  // once: descriptions point into the elements
+  for (std::size_t i = 0; i < count; ++i) {
+    ov_output_const_port_t* raw = nullptr;
+    status = inputs ? api_.ov_model_const_input_by_index(model_.get(), i, &raw)
+                    : api_.ov_model_const_output_by_index(model_.get(), i, &raw);
+    if (status != ov_status_e::OK) return failed(i, "cannot be examined: " + api_.reason(status));
+    const Handle<ov_output_const_port_t> port(raw, api_.ov_output_const_port_free);
+
+    Port& made = (*ports)[i];
+    char* name = nullptr;
+    if (api_.ov_port_get_any_name(port.get(), &name) == ov_status_e::OK && name != nullptr) {
+      made.name = name;
+      api_.ov_free(name);
+    } else {
+      made.name = (inputs ? "input_" : "output_") + std::to_string(i);
+    }
+    made.description.name = made.name.c_str();
+
+    auto number = static_cast<ov_element_type_e>(0);
+    status = api_.ov_port_get_element_type(port.get(), &number);
+    if (status != ov_status_e::OK) return failed(i, "has no element type: " + api_.reason(status));
+    made.type = api_.types().of_openvino(static_cast<std::uint32_t>(number));
+    if (made.type == nullptr) {
+      return failed(
+          i, "('" + made.name + "') has OpenVINO's element type " + std::to_string(static_cast<std::uint32_t>(number)) +
+                 ", which Servoir cannot serve: bool, integers of 8 to 64 bits and float16, 32 and 64 can be");
+    }
+    made.description.dtype = made.type->dtype;
+
+    ov_partial_shape_t shape{};
+    status = api_.ov_port_get_partial_shape(port.get(), &shape);
+    if (status != ov_status_e::OK) return failed(i, "has no shape: " + api_.reason(status));
+    if (api_.ov_rank_is_dynamic(shape.rank)) {
+      made.description.rank = SERVOIR_UNKNOWN_RANK;
+    } else {
+      const std::int64_t rank = shape.rank.max;
+      if (rank > static_cast<std::int64_t>(SERVOIR_MAX_RANK)) {
+        api_.ov_partial_shape_free(&shape);
+        return failed(i, "('" + made.name + "') has " + std::to_string(rank) + " dimensions, at most " +
+                             std::to_string(SERVOIR_MAX_RANK) + " can be served");
+      }
+      made.description.rank = static_cast<std::uint32_t>(rank);
+      for (std::int64_t d = 0; d < rank; ++d) {
+        const bool fixed = shape.dims[d].min == shape.dims[d].max;
+        made.description.dims[d] = fixed ? shape.dims[d].max : SERVOIR_DYNAMIC;
+      }
+    }
+    api_.ov_partial_shape_free(&shape);
+  }
+  return {};
+}
+
+Failure Instance::failed(const std::string& what, ov_status_e status) const {
+  return {SERVOIR_INTERNAL, what + ": " + api_.reason(status)};
+}
+
+Failure Instance::create(const Model& model, const char* device, std::unique_ptr<Instance>* instance) {
+  // Latency on one stream: a worker runs one batch at a time, and all its threads work on that one. No pinning: the
+  // cores are shared with the server and other workers, and two workers would pin to the same cores.
+  Model::Options properties;
+  const auto set = [&properties](const std::string& key, const std::string& value) {
+    for (auto& property : properties) {
+      if (property.first == key) {
+        property.second = value;
+        return;
+      }
+    }
+    properties.emplace_back(key, value);
+  };
+  set("PERFORMANCE_HINT", "LATENCY");
+  if (std::strncmp(device, "CPU", 3) == 0) {
+    set("NUM_STREAMS", "1");
+    set("ENABLE_CPU_PINNING", "NO");
+  }
+  for (const auto& [key, value] : model.options_) {
+    if (key == "threads") {
+      if (value != "0") set("INFERENCE_NUM_THREADS", value);
+    } else if (key == "streams") {
+      set("NUM_STREAMS", value);
+    } else {
+      set(key, value);
+    }
+  }
+  if (properties.size() > kMaxProperties) {
+    return {SERVOIR_INVALID_ARGUMENT, "more than " + std::to_string(kMaxProperties) + " properties"};
+  }
+  std::array<const char*, 2 * kMaxProperties> p{};
+  std::string text;
+  for (std::size_t i = 0; i < properties.size(); ++i) {
+    p[2 * i] = properties[i].first.c_str();
+    p[2 * i + 1] = properties[i].second.c_str();
+    text += (text.empty() ? "" : ", ") + properties[i].first + "=" + properties[i].second;
+  }
+
+  std::unique_ptr<Instance> made(new Instance(model));  // NOLINT: the constructor is private
+  const Api& api = model.api_;
+  ov_compiled_model_t* compiled = nullptr;
+  // The function takes as many arguments as it is told; those behind them are not looked at. (The form that takes an
+  // array is not in the older releases.)
+  const ov_status_e status = api.ov_core_compile_model(
+      model.core_, model.model_.get(), device, 2 * properties.size(), &compiled, p[0], p[1], p[2], p[3], p[4], p[5],
+      p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19], p[20], p[21], p[22],
+      p[23], p[24], p[25], p[26], p[27], p[28], p[29], p[30], p[31]);
+  if (status != ov_status_e::OK) {
+    return made->failed(std::string("the model cannot be compiled for device ") + device + " with " + text, status);
+  }
+  made->compiled_ = Handle<ov_compiled_model_t>(compiled, api.ov_compiled_model_free);
+  ov_infer_request_t* request = nullptr;
+  if (const ov_status_e s = api.ov_compiled_model_create_infer_request(compiled, &request); s != ov_status_e::OK) {
+    return made->failed("no infer request", s);
+  }
+  made->request_ = Handle<ov_infer_request_t>(request, api.ov_infer_request_free);
+  made->inputs_.resize(model.inputs_.size());
+  made->outputs_.resize(model.outputs_.size());
+  *instance = std::move(made);
+  return {};
+}
+
+Failure Instance::bind_input(std::size_t index, const servoir_buffer& buffer) {
+  const Port& port = model_.inputs_[index];
+  if (buffer.dtype != port.type->dtype || buffer.rank > SERVOIR_MAX_RANK) {
+    return {SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' has the wrong element type or too many dimensions"};
+  }
+  std::uint64_t bytes = 0;
+  if (!bytes_of(buffer, port.type->bytes, &bytes) || bytes != buffer.bytes) {
+    return {SERVOIR_INVALID_ARGUMENT,
+            "input '" + port.name + "' has " + std::to_string(buffer.bytes) + " bytes, which does not match its shape"};
+  }
+  Binding& binding = inputs_[index];
+  if (binding.data == buffer.data && binding.data != nullptr && same_shape(binding.shape, buffer)) return {};
+  servoir_buffer shape = buffer;
+  ov_tensor_t* raw = nullptr;
+  ov_status_e status = api_.ov_tensor_create_from_host_ptr(static_cast<ov_element_type_e>(port.type->openvino),
+                                                           shape_of(&shape), bytes == 0 ? nothing : buffer.data, &raw);
+  if (status != ov_status_e::OK) return failed("no tensor on input '" + port.name + "'", status);
+  Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
+  status = api_.ov_infer_request_set_input_tensor_by_index(request_.get(), index, raw);
+  if (status != ov_status_e::OK) {
+    binding.data = nullptr;
+    return {SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' does not fit the model: " + api_.reason(status)};
+  }
+  binding = {std::move(tensor), buffer.data, shape};
+  return {};
+}
+
+Failure Instance::bind_output(std::size_t index, const servoir_buffer& room) {
+  const Port& port = model_.outputs_[index];
+  std::uint64_t bytes = 0;
+  const bool usable = room.data != nullptr && room.rank <= SERVOIR_MAX_RANK && room.dtype == port.type->dtype &&
+                      bytes_of(room, port.type->bytes, &bytes) && bytes != 0 && bytes <= room.bytes;
+  if (!usable) return bind_own_output(index);
+  Binding& binding = outputs_[index];
+  if (binding.data == room.data && same_shape(binding.shape, room)) return {};
+  servoir_buffer shape = room;
+  ov_tensor_t* raw = nullptr;
+  ov_status_e status = api_.ov_tensor_create_from_host_ptr(static_cast<ov_element_type_e>(port.type->openvino),
+                                                           shape_of(&shape), room.data, &raw);
+  if (status != ov_status_e::OK) return failed("no tensor on the room of output '" + port.name + "'", status);
+  Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
+  status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
+  if (status != ov_status_e::OK) return bind_own_output(index);  // a shape that the model can never have
+  binding = {std::move(tensor), room.data, shape};
+  return {};
+}
+
+Failure Instance::bind_own_output(std::size_t index) {
+  Binding& binding = outputs_[index];
+  if (binding.tensor.get() != nullptr && binding.data == nullptr) return {};
+  const Port& port = model_.outputs_[index];
+  servoir_buffer shape{};
+  shape.rank = port.description.rank == SERVOIR_UNKNOWN_RANK ? 1 : port.description.rank;
+  for (std::uint32_t i = 0; i < shape.rank; ++i) {
+    // A dynamic dimension starts empty; the request gives the tensor its shape when it is known.
+    const bool known = port.description.rank != SERVOIR_UNKNOWN_RANK && port.description.dims[i] != SERVOIR_DYNAMIC;
+    shape.dims[i] = known ? port.description.dims[i] : 0;
+  }
+  ov_tensor_t* raw = nullptr;
+  ov_status_e status =
+      api_.ov_tensor_create(static_cast<ov_element_type_e>(port.type->openvino), shape_of(&shape), &raw);
+  if (status != ov_status_e::OK) return failed("no tensor for output '" + port.name + "'", status);
+  Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
+  status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
+  if (status != ov_status_e::OK) return failed("output '" + port.name + "' cannot be bound", status);
+  binding = {std::move(tensor), nullptr, shape};
+  return {};
+}
+
+Failure Instance::read_output(std::size_t index, servoir_buffer* buffer) {
+  const Port& port = model_.outputs_[index];
+  ov_tensor_t* raw = nullptr;
+  ov_status_e status = api_.ov_infer_request_get_output_tensor_by_index(request_.get(), index, &raw);
+  if (status != ov_status_e::OK) return failed("output '" + port.name + "' is not there", status);
+  const Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
+  ov_shape_t shape{};
+  status = api_.ov_tensor_get_shape(raw, &shape);
+  if (status != ov_status_e::OK) return failed("output '" + port.name + "' has no shape", status);
+  buffer->dtype = port.type->dtype;
+  const bool fits = shape.rank >= 0 && shape.rank <= static_cast<std::int64_t>(SERVOIR_MAX_RANK);
+  if (fits) {
+    buffer->rank = static_cast<std::uint32_t>(shape.rank);
+    for (std::uint32_t i = 0; i < buffer->rank; ++i) buffer->dims[i] = shape.dims[i];
+  }
+  const std::int64_t rank = shape.rank;
+  api_.ov_shape_free(&shape);
+  std::uint64_t bytes = 0;
+  if (!fits || !bytes_of(*buffer, port.type->bytes, &bytes)) {
+    return {SERVOIR_UNIMPLEMENTED, "output '" + port.name + "' has " + std::to_string(rank) +
+                                       " dimensions or is too large; at most " + std::to_string(SERVOIR_MAX_RANK) +
+                                       " dimensions can be served"};
+  }
+  void* data = nullptr;
+  status = api_.ov_tensor_data(raw, &data);
+  if (status != ov_status_e::OK) return failed("output '" + port.name + "' has no data", status);
+  buffer->data = data;
+  buffer->bytes = bytes;
+  return {};
+}
+
+Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
+                          std::uint64_t output_count) {
+  if (input_count != inputs_.size() || output_count != outputs_.size()) {
+    return {SERVOIR_INVALID_ARGUMENT, "the model has " + std::to_string(inputs_.size()) + " inputs and " +
+                                          std::to_string(outputs_.size()) + " outputs, not " +
+                                          std::to_string(input_count) + " and " + std::to_string(output_count)};
+  }
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    if (Failure f = bind_input(i, inputs[i]); f.failed()) return f;
+  }
+  bool rooms = false;
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (Failure f = bind_output(i, outputs[i]); f.failed()) return f;
+    rooms = rooms || outputs_[i].data != nullptr;
+  }
+  ov_status_e status = api_.ov_infer_request_infer(request_.get());
+  if (status != ov_status_e::OK && rooms) {
+    // A result that has another shape than expected may not fit its room; OpenVINO then refuses to run.
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (Failure f = bind_own_output(i); f.failed()) return f;
+    }
+    status = api_.ov_infer_request_infer(request_.get());
+  }
+  if (status != ov_status_e::OK) {
+    // A request that failed half-way may have let go of tensors.
+    const std::string reason = api_.reason(status);
+    for (Binding& binding : inputs_) binding = {};
+    for (Binding& binding : outputs_) binding = {};
+    return {SERVOIR_INTERNAL, "OpenVINO failed: " + reason};
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (Failure f = read_output(i, &outputs[i]); f.failed()) return f;
+  }
+  return {};
+}
+
+}  // namespace servoir::openvino

@@ -1,0 +1,156 @@
+#include "discovery/library_search.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fnmatch.h>
+#include <link.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "discovery/elf_file.h"
+
+namespace servoir {
+namespace {
+
+struct CloseLibrary {
+  void operator()(void* handle) const { ::dlclose(handle); }
+};
+using Library = std::unique_ptr<void, CloseLibrary>;
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+std::string loader_text() {
+  const char* text = ::dlerror();
+  return text != nullptr ? text : "the loader gave no reason";
+}
+
+// Files of the directory that match one of the patterns: pattern by pattern, newest version first.
+std::vector<std::string> matching_files(const std::string& directory, const std::vector<std::string>& patterns,
+                                        DIR* open_directory) {
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(open_directory)) names.emplace_back(entry->d_name);
+  std::sort(names.begin(), names.end(),
+            [](const std::string& a, const std::string& b) { return ::strverscmp(a.c_str(), b.c_str()) > 0; });
+  std::vector<std::string> files;
+  for (const std::string& pattern : patterns) {
+    for (std::string& name : names) {
+      if (name.empty() || ::fnmatch(pattern.c_str(), name.c_str(), 0) != 0) continue;
+      files.push_back(directory + "/" + name);
+      name.clear();
+    }
+  }
+  return files;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+std::string real_path(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+  return resolved ? resolved.get() : path;
+}
+
+class Search {
+ public:
+  Search(const LibrarySearch& search, const Judgement& accept) : search_(search), accept_(accept) {}
+
+  SearchOutcome run() && {
+    for (const SearchPlace& place : search_.places) {
+      if (outcome_.found()) break;
+      look_at(place);
+    }
+    if (!outcome_.found() && search_.loader_paths) ask_loader();
+    return std::move(outcome_);
+  }
+
+ private:
+  void refuse(const std::string& path, const std::string& reason, std::string refusal) {
+    outcome_.tried.push_back({path, reason, std::move(refusal)});
+  }
+
+  void look_at(const SearchPlace& place) {
+    struct stat info {};
+    if (::stat(place.path.c_str(), &info) != 0) {
+      return refuse(place.path, place.reason,
+                    errno == ENOENT ? "does not exist" : std::string("cannot be examined: ") + std::strerror(errno));
+    }
+    if (!S_ISDIR(info.st_mode)) return judge(place.path, place.reason);
+    std::unique_ptr<DIR, CloseDirectory> directory(::opendir(place.path.c_str()));
+    if (!directory) return refuse(place.path, place.reason, std::string("cannot be read: ") + std::strerror(errno));
+    const std::vector<std::string> files = matching_files(place.path, search_.patterns, directory.get());
+    if (files.empty()) return refuse(place.path, place.reason, "has no " + joined(search_.patterns));
+    for (const std::string& file : files) {
+      judge(file, place.reason);
+      if (outcome_.found()) return;
+    }
+  }
+
+  void ask_loader() {
+    for (const std::string& name : search_.patterns) {
+      if (name.find_first_of("*?[") != std::string::npos) continue;
+      Library library(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL));
+      if (!library) {
+        refuse(name, "the loader's own paths", loader_text());
+        continue;
+      }
+      link_map* map = nullptr;
+      const bool known = ::dlinfo(library.get(), RTLD_DI_LINKMAP, &map) == 0 && map != nullptr;
+      judge(known ? map->l_name : name, "the loader's own paths");
+      if (outcome_.found()) return;
+    }
+  }
+
+  void judge(const std::string& path, const std::string& reason) {
+    // The usual links (libx.so -> libx.so.1) would only repeat the refusal.
+    if (!seen_.insert(real_path(path)).second) return;
+    for (const Judgement& judgement : {Judgement(check_shared_object), Judgement(check_loads), accept_}) {
+      if (Status status = judgement(path); !status.ok()) {
+        return refuse(path, reason, std::string(status.message()));
+      }
+    }
+    outcome_.tried.push_back({path, reason, ""});
+    outcome_.path = path;
+  }
+
+  const LibrarySearch& search_;
+  const Judgement& accept_;
+  std::set<std::string> seen_;
+  SearchOutcome outcome_;
+};
+
+}  // namespace
+
+Status check_loads(const std::string& path) {
+  Library library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
+  if (!library) return Status::FailedPrecondition("cannot be loaded: " + loader_text());
+  return Status::Ok();
+}
+
+std::string SearchOutcome::text() const {
+  std::string lines;
+  for (const Candidate& candidate : tried) {
+    if (!lines.empty()) lines += '\n';
+    lines += "  " + candidate.path + " (" + candidate.reason + "): ";
+    lines += candidate.refusal.empty() ? "taken" : candidate.refusal;
+  }
+  return lines.empty() ? "  nowhere to look: no directory was given" : lines;
+}
+
+SearchOutcome find_library(const LibrarySearch& search, const Judgement& accept) {
+  return Search(search, accept).run();
+}
+
+}  // namespace servoir

@@ -1,0 +1,57 @@
+// Finding the library of a backend's runtime: candidates in order, each judged, each refusal kept.
+//
+// The places come from the caller, in order, each with the reason why it is looked at ("SERVOIR_OPENVINO_DIR", "the
+// build was linked against it", "site-packages of this interpreter"). A place is a directory or the library's file
+// itself. In a directory the files that match the patterns are candidates, the newest version first. After the places
+// the loader's own paths are asked for the patterns that are plain names.
+//
+// A candidate passes a chain of judgements and is refused at the first that fails: it is a shared object for this
+// machine, it can be loaded with all it needs (RTLD_NOW | RTLD_LOCAL), the caller accepts it. LD_LIBRARY_PATH is never
+// set. Loading runs the library's initialisers in this process; call from one thread at a time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace servoir {
+
+struct SearchPlace {
+  std::string path;
+  std::string reason;
+};
+
+struct Candidate {
+  std::string path;     // of the file; of the directory if there was nothing in it
+  std::string reason;   // of the place
+  std::string refusal;  // empty: this one was taken
+};
+
+// A judgement on a candidate's path; its message continues "PATH …".
+using Judgement = std::function<Status(const std::string& path)>;
+
+struct LibrarySearch {
+  std::string what;                   // for messages: "OpenVINO's C library"
+  std::vector<std::string> patterns;  // file names, in order of preference, with shell wildcards
+  std::vector<SearchPlace> places;
+  bool loader_paths = true;
+};
+
+struct SearchOutcome {
+  std::string path;  // of the one that was taken; empty if none
+  std::vector<Candidate> tried;
+
+  [[nodiscard]] bool found() const { return !path.empty(); }
+  // One line a candidate: "PATH (REASON): REFUSAL".
+  [[nodiscard]] std::string text() const;
+};
+
+// `accept` is the last judgement; what it opens keeps the library loaded.
+[[nodiscard]] SearchOutcome find_library(const LibrarySearch& search, const Judgement& accept);
+
+// Whether `path` can be loaded here; the loader's text if not.
+[[nodiscard]] Status check_loads(const std::string& path);
+
+}  // namespace servoir
