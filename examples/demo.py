@@ -36,13 +36,13 @@ READY_SECONDS = 25.0
 STOP_SECONDS = 10.0
 
 
-class Wrong(Exception):
+class DemoError(Exception):
     """An answer, or the server's behaviour, is not what it should be."""
 
 
 def expect(condition: Any, text: str) -> None:
     if not condition:
-        raise Wrong(text)
+        raise DemoError(text)
 
 
 def close_to(got: Any, wanted: np.ndarray, what: str, tolerance: float = 1e-4) -> None:
@@ -70,7 +70,7 @@ def open_directly(path: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
         compiled = openvino.Core().compile_model(str(path), "CPU")
         return lambda inputs: compiled(inputs)[0]
     except ImportError:
-        raise Wrong("there is no backend to compare with: pip install onnxruntime, or openvino") from None
+        raise DemoError("there is no backend to compare with: pip install onnxruntime, or openvino") from None
 
 
 def read_directly(servables: Path, picture_file: bytes) -> tuple[str, np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def free_port() -> int:
                 return port
             except OSError:
                 continue
-    raise Wrong("no free port found on 127.0.0.1")
+    raise DemoError("no free port found on 127.0.0.1")
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def running_server(work: Path) -> Iterator[tuple[str, str]]:
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                raise Wrong(f"the server did not end within {STOP_SECONDS:.0f} s of SIGTERM") from None
+                raise DemoError(f"the server did not end within {STOP_SECONDS:.0f} s of SIGTERM") from None
         except BaseException:
             process.kill()
             process.wait()
@@ -148,7 +148,9 @@ def curl(rest: str, target: str, instances: list[dict[str, Any]]) -> tuple[int, 
     """POST with curl: HTTP status and the JSON answer."""
     command = ["curl", "-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", "Content-Type: application/json"]
     command += ["--data-binary", "@-", f"http://{rest}/model/{target}"]
-    done = subprocess.run(command, input=json.dumps({"instances": instances}), capture_output=True, text=True)
+    done = subprocess.run(
+        command, input=json.dumps({"instances": instances}), capture_output=True, text=True, check=False
+    )
     expect(done.returncode == 0, f"curl {target}: {done.stderr.strip()}")
     body, _, status = done.stdout.rpartition("\n")
     return int(status), json.loads(body)
@@ -161,8 +163,8 @@ class Table:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, str, str]] = [("request", "answer", "latency", "throughput")]
 
-    def add(self, request: str, answer: str, milliseconds: float | None = None, per_second: float | None = None) -> None:
-        latency = "" if milliseconds is None else f"{milliseconds:.2f} ms"
+    def add(self, request: str, answer: str, ms: float | None = None, per_second: float | None = None) -> None:
+        latency = "" if ms is None else f"{ms:.2f} ms"
         throughput = "" if per_second is None else f"{per_second:,.0f}/s"
         self.rows.append((request, answer, latency, throughput))
 
@@ -225,7 +227,8 @@ def ask_tensor_add(grpc: str, rest: str, servables: Path, table: Table) -> None:
     table.add("gRPC add:add_common, 1 of 3 bad", "2 right, 1 error")
 
     status, body = curl(rest, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}])
-    expect(status == 200 and body == {"instances": [{"y": [[2.0, 3.0], [4.0, 5.0]]}]}, f"REST add_cast: {status} {body}")
+    sums = {"instances": [{"y": [[2.0, 3.0], [4.0, 5.0]]}]}
+    expect(status == 200 and body == sums, f"REST add_cast: {status} {body}")
     table.add("curl add:add_cast", json.dumps(body["instances"][0]))
 
     status, body = curl(rest, "add:nothing", [{"x1": 1}])
@@ -311,7 +314,7 @@ def main() -> int:
             ask_ocr(grpc, rest, servables, table)
         print(table)
         print("\nAll answers agree with the backend called directly; the server has ended.")
-    except Wrong as error:
+    except DemoError as error:
         print(table, file=sys.stderr)
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1

@@ -20,7 +20,8 @@ def collect(directory: Path, examples: tuple[str, ...] = tuple(EXAMPLES)) -> Non
             ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "characters.txt"),
         )
         spec = importlib.util.spec_from_file_location(f"{example}_make_model", HERE / example / "make_model.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.make(directory)

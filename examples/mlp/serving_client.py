@@ -4,7 +4,6 @@ import argparse
 import time
 
 import numpy as np
-
 from servoir.client import Client
 
 

@@ -14,9 +14,7 @@ def start() -> None:
     args = parser.parse_args()
 
     servable_dir = os.path.dirname(os.path.realpath(sys.argv[0]))
-    servable_config = server.ServableStartConfig(
-        servable_directory=servable_dir, servable_name="mlp", device_ids=0
-    )
+    servable_config = server.ServableStartConfig(servable_directory=servable_dir, servable_name="mlp", device_ids=0)
     server.start_servables(servable_configs=servable_config)
     server.start_grpc_server(address=args.grpc)
     server.start_restful_server(address=args.rest)

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from make_image import LINES, draw
-
 from servoir.client import Client
 
 

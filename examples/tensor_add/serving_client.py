@@ -3,7 +3,6 @@
 import argparse
 
 import numpy as np
-
 from servoir.client import Client
 
 

@@ -1,7 +1,6 @@
 """A multi-layer perceptron, 784-256-10: a handwritten digit in, ten scores out."""
 
 import numpy as np
-
 from servoir.server import register
 
 model = register.declare_model(model_file="mlp.onnx", model_format="ONNX", with_batch_dim=True)
@@ -17,8 +16,7 @@ def best_of(instances):
 @register.register_method(output_names=["y"])
 def predict(x):
     """x: float32 [784]; y: float32 [10]."""
-    y = register.add_stage(model, x, outputs_count=1)
-    return y
+    return register.add_stage(model, x, outputs_count=1)
 
 
 @register.register_method(output_names=["digit", "y"])

@@ -1,7 +1,9 @@
 """Reads the text of a picture: two models with Python stages before, between and behind them.
 
-    image ─▶ decode ─▶ picture, pixels;  pixels ─▶ detection model ─▶ text map
-    picture, text map ─▶ find_lines ─▶ boxes, scores;  picture, boxes ─▶ read_lines (calls the recognition model) ─▶ text
+image ─▶ decode ─▶ picture, pixels
+pixels ─▶ detection model ─▶ text map
+picture, text map ─▶ find_lines ─▶ boxes, scores
+picture, boxes ─▶ read_lines, which calls the recognition model ─▶ text
 """
 
 from servoir.server import register

@@ -1,7 +1,6 @@
 """Adds two tensors: as they come, and with a Python stage that casts them first."""
 
 import numpy as np
-
 from servoir.server import register
 
 model = register.declare_model(model_file="tensor_add.onnx", model_format="ONNX", with_batch_dim=True)
@@ -15,13 +14,11 @@ def cast_to_float32(x1, x2):
 @register.register_method(output_names=["y"])
 def add_common(x1, x2):
     """float32 [2, 2] each."""
-    y = register.add_stage(model, x1, x2, outputs_count=1)
-    return y
+    return register.add_stage(model, x1, x2, outputs_count=1)
 
 
 @register.register_method(output_names=["y"])
 def add_cast(x1, x2):
     """[2, 2] each, of any number type."""
     x1, x2 = register.add_stage(cast_to_float32, x1, x2, outputs_count=2)
-    y = register.add_stage(model, x1, x2, outputs_count=1)
-    return y
+    return register.add_stage(model, x1, x2, outputs_count=1)
