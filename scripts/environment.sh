@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # Python environments: which Python is meant, the tools to build with, the checkout's .venv. Sourced by build.sh.
 # Uses root, python and log_dir.
 
@@ -37,7 +38,7 @@ fill_environment() {
 same_python='import sys; print(sys.version, sys.base_prefix)'
 
 install_groups() {
-  local python=$1 group groups=() models=no
+  local python=$1 group groups=()
   shift
   for group in "$@"; do
     groups+=(--group "$group")

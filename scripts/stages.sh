@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # The stages of `build.sh --test`: each checks one thing, all are run whatever the others said. Sourced by build.sh.
 # Uses root, jobs, verbose, log_dir, wheel_build. A stage's function prints what it likes and fails by its status.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # What the build needs from the system, and getting it on Debian and its relatives. Sourced by build.sh.
 
 build_packages=(g++ cmake ninja-build pkg-config git ccache

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
 # Uses root, jobs, verbose, build_type, backend_dirs; sets wheel.
 
