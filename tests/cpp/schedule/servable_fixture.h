@@ -1,0 +1,205 @@
+// What the scheduler's tests share: a small servable, requests for it, and a lane that keeps what is posted to it.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/lane.h"
+#include "channel/message.h"
+#include "memory/arena.h"
+#include "memory/slab.h"
+#include "schedule/scheduler.h"
+
+namespace servoir {
+
+inline CalleeSpec function_callee(const std::string& name, std::uint32_t inputs, std::uint32_t outputs,
+                                  std::uint32_t max_batch) {
+  CalleeSpec callee;
+  callee.name = name;
+  callee.inputs = inputs;
+  callee.outputs = outputs;
+  callee.max_batch = max_batch;
+  return callee;
+}
+
+// A model of one input and one output of this row shape.
+inline CalleeSpec model_callee(const std::string& name, const Shape& row_shape, std::uint32_t max_batch) {
+  CalleeSpec callee = function_callee(name, 1, 1, max_batch);
+  callee.kind = CalleeSpec::Kind::kModel;
+  callee.input_ports.push_back({"x", DataType::kFloat32, row_shape, true, true});
+  callee.output_ports.push_back({"y", DataType::kFloat32, row_shape, true, true});
+  return callee;
+}
+
+// A method that runs these callees (each of one input and output) one after the other.
+inline MethodSpec chain(const std::string& name, const std::vector<std::uint32_t>& callees) {
+  MethodSpec method;
+  method.name = name;
+  method.inputs = {"x"};
+  std::uint32_t value = 0;
+  for (const std::uint32_t callee : callees) {
+    StageSpec stage;
+    stage.callee = callee;
+    stage.inputs = {value};
+    stage.first_output = ++value;
+    stage.outputs = 1;
+    method.stages.push_back(stage);
+  }
+  method.output_names = {"y"};
+  method.outputs = {value};
+  method.values = value + 1;
+  return method;
+}
+
+class FakeLane final : public LanePort {
+ public:
+  bool post(std::span<const std::byte> record) override {
+    if (full) return false;
+    const Result<Kind> kind = MessageReader(record).kind();
+    EXPECT_TRUE(kind.ok());
+    if (*kind == Kind::kRun) {
+      RunTask task;
+      EXPECT_TRUE(read_run(record, &task).ok());
+      tasks.push_back(task);
+    } else if (*kind == Kind::kCalled) {
+      RowsResult result;
+      EXPECT_TRUE(read_rows_result(record, &result).ok());
+      called.push_back(result);
+    } else {
+      rooms.push_back(*MessageReader(record).get<RoomHead>());
+    }
+    return true;
+  }
+  [[nodiscard]] std::uint32_t max_record() const override { return record_limit; }
+
+  std::deque<RunTask> tasks;
+  std::deque<RowsResult> called;
+  std::deque<RoomHead> rooms;
+  bool full = false;
+  std::uint32_t record_limit = 1U << 20U;
+};
+
+class SchedulerTest : public ::testing::Test {
+ protected:
+  SchedulerTest() {
+    arena = std::move(Arena::create(64U << 20U)).value();
+    slabs = std::make_unique<SlabPool>(arena.get());
+    Scheduler::Hooks hooks;
+    hooks.wake_at = [this](Clock::time_point at) { wake = at; };
+    scheduler = std::make_unique<Scheduler>(arena.get(), slabs.get(), hooks);
+  }
+  // Requests hold arena memory, so they go first.
+  ~SchedulerTest() override {
+    answered.clear();
+    scheduler.reset();
+    slabs.reset();
+  }
+
+  ServableId publish(std::vector<CalleeSpec> callees, std::vector<MethodSpec> methods, std::uint64_t version = 1) {
+    ServableSpec spec;
+    spec.name = "s";
+    spec.version = version;
+    spec.callees = std::move(callees);
+    spec.methods = std::move(methods);
+    Result<ServableId> id = scheduler->publish(std::move(spec));
+    EXPECT_TRUE(id.ok()) << id.status().message();
+    return *id;
+  }
+
+  LaneId attach(ServableId id, FakeLane* lane, std::vector<std::uint32_t> callees, const std::string& name = "worker") {
+    Result<LaneId> lane_id = scheduler->attach(id, lane, callees, name);
+    EXPECT_TRUE(lane_id.ok()) << lane_id.status().message();
+    return *lane_id;
+  }
+
+  // A tensor of float32 whose elements are all `value`.
+  TensorRef floats(const Shape& shape, float value, std::uint64_t consumer = 1) {
+    const std::uint64_t bytes = *shape.byte_size(DataType::kFloat32);
+    Result<Place> place = slabs->reserve({consumer, bytes}, 1, 4);
+    EXPECT_TRUE(place.ok());
+    for (std::uint64_t i = 0; i < bytes / sizeof(float); ++i)
+      std::memcpy(place->data + i * sizeof(float), &value, sizeof(float));
+    return {place->block, place->offset, bytes, DataType::kFloat32, shape};
+  }
+
+  std::shared_ptr<Request> request(const std::string& method, std::vector<TensorRef> instances,
+                                   std::uint64_t version = 0) {
+    auto found = scheduler->find("s", version, method);
+    EXPECT_TRUE(found.ok()) << found.status().message();
+    auto made = std::make_shared<Request>(*found, static_cast<std::uint32_t>(instances.size()));
+    for (std::uint32_t i = 0; i < instances.size(); ++i) made->at(0, i) = instances[i];
+    made->answer = [this](std::shared_ptr<Request> done) { answered.push_back(std::move(done)); };
+    return made;
+  }
+
+  std::shared_ptr<Request> submit(const std::string& method, std::vector<TensorRef> instances) {
+    auto made = request(method, std::move(instances));
+    scheduler->submit(made);
+    return made;
+  }
+
+  static float first_float(const std::byte* data) {
+    float value = 0;
+    std::memcpy(&value, data, sizeof(value));
+    return value;
+  }
+
+  // The first element of each row of the task's first input.
+  std::vector<float> rows_of(const RunTask& task) {
+    std::vector<float> values;
+    for (const Piece& piece : task.inputs[0].pieces) {
+      for (std::uint64_t r = 0; r < piece.rows; ++r) {
+        values.push_back(first_float(arena->base() + piece.offset + r * piece.row_bytes));
+      }
+    }
+    return values;
+  }
+
+  // Plays the worker for a task of one output: every row's result is one float, its input plus `add`. `fails` maps rows
+  // to error texts.
+  Status finish(LaneId lane_id, const RunTask& task, float add,
+                const std::map<std::uint32_t, std::string>& fails = {}) {
+    RowsResult result;
+    result.id = task.head.task;
+    result.rows = task.head.rows;
+    const std::vector<float> inputs = rows_of(task);
+    std::vector<OutputPiece> pieces;
+    for (std::uint32_t r = 0; r < task.head.rows; ++r) {
+      OutputPiece piece;
+      piece.rows = 1;
+      if (const auto fail = fails.find(r); fail != fails.end()) {
+        result.failures.push_back({r, Code::kInternal, fail->second});
+      } else {
+        piece.offset = task.head.room_offset + r * sizeof(float);
+        piece.row_bytes = sizeof(float);
+        piece.dtype = DataType::kFloat32;
+        piece.row_shape = {1};
+        const float value = inputs[r] + add;
+        std::memcpy(arena->base() + piece.offset, &value, sizeof(value));
+      }
+      pieces.push_back(piece);
+    }
+    if (fails.size() < task.head.rows) result.outputs.push_back(pieces);
+    MessageWriter writer;
+    write_done(result, &writer);
+    return scheduler->on_record(lane_id, writer.bytes());
+  }
+
+  static float output(const Request& request, std::uint32_t instance) {
+    return first_float(request.at(request.method->spec->outputs[0], instance).data());
+  }
+
+  std::unique_ptr<Arena> arena;
+  std::unique_ptr<SlabPool> slabs;
+  std::unique_ptr<Scheduler> scheduler;
+  Clock::time_point wake = Clock::time_point::max();
+  std::vector<std::shared_ptr<Request>> answered;
+};
+
+}  // namespace servoir
