@@ -1,15 +1,22 @@
 // Logging of the C++ parts: one line a record, "[LEVEL] SERVING(pid,name):time file:line] text", on stderr.
 //
-// Any thread may log. The level is process-wide; it is set once at start from GLOG_v (0 debug … 3 error, default 2) or
-// SERVOIR_LOG, and may be set again at any time. A disabled level costs one relaxed load.
+// Any thread may log. The level is process-wide; the first record reads it from the environment, and it may be set at
+// any time. A disabled level costs one relaxed load.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace servoir {
 
 enum class LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
+
+// The level that the environment asks for. Each variable wins over the one before it; null where it is not set:
+// GLOG_v (0 debug … 3 error), MS_SUBMODULE_LOG_v ("{SERVING:n}", other names are passed over), SERVOIR_LOG (debug,
+// info, warning, error). Nonsense is ignored, and adds a line to `complaints`. Default: warning.
+[[nodiscard]] LogLevel initial_log_level(const char* glog_v, const char* submodule_log_v, const char* servoir_log,
+                                         std::vector<std::string>* complaints);
 
 void set_log_level(LogLevel level);
 [[nodiscard]] LogLevel log_level();

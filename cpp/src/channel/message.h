@@ -6,7 +6,7 @@
 //   server → worker (task ring)
 //     run    := RunHead  (InputHead Piece*piece_count)*inputs
 //     room   := RoomHead                                     answer to need_room
-//     called := CalledHead (OutputPiece*piece_count)*outputs RowError*errors text
+//     called := CalledHead (OutputHead OutputPiece*piece_count)*outputs RowError*errors text(padded to 8)
 //   worker → server (done ring)
 //     done      := DoneHead (OutputHead OutputPiece*piece_count)*outputs RowError*errors text(padded to 8)
 //     need_room := NeedRoomHead
@@ -19,10 +19,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "base/status.h"
@@ -138,16 +140,22 @@ class MessageWriter {
   template <typename T>
   void put(const T& value) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
-    const auto* p = reinterpret_cast<const std::byte*>(&value);
-    buffer_.insert(buffer_.end(), p, p + sizeof(T));
+    append(&value, sizeof(T));
   }
   void put_text(std::string_view text) {
-    const auto* p = reinterpret_cast<const std::byte*>(text.data());
-    buffer_.insert(buffer_.end(), p, p + text.size());
+    append(text.data(), text.size());
   }
+  // Zeroes up to the next multiple of 8, so that the next value is aligned.
+  void pad() { buffer_.resize((buffer_.size() + 7) & ~std::size_t{7}); }
   [[nodiscard]] std::span<const std::byte> bytes() const { return buffer_; }
 
  private:
+  void append(const void* from, std::size_t bytes) {
+    const std::size_t end = buffer_.size();
+    buffer_.resize(end + bytes);
+    if (bytes > 0) std::memcpy(buffer_.data() + end, from, bytes);
+  }
+
   std::vector<std::byte> buffer_;
 };
 
@@ -156,6 +164,7 @@ class MessageReader {
  public:
   explicit MessageReader(std::span<const std::byte> record) : rest_(record) {}
 
+  [[nodiscard]] std::uint64_t remaining() const { return rest_.size(); }
   // The kind of the record, without moving on; Internal if it is shorter than that.
   [[nodiscard]] Result<Kind> kind() const;
   // The next value, or nullptr at the record's end. Points into the record.

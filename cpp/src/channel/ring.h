@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "base/status.h"
 
@@ -37,7 +38,7 @@ class RingProducer {
   [[nodiscard]] std::span<std::byte> prepare(std::uint32_t bytes);
   // Publishes the record prepared last, cut to `bytes`. Returns whether the consumer sleeps and has to be woken.
   bool commit(std::uint32_t bytes);
-  // The largest payload that an empty ring takes.
+  // The largest payload that an empty ring takes wherever it stands: just under half of the capacity.
   [[nodiscard]] std::uint32_t max_record() const;
 
  private:
@@ -47,6 +48,7 @@ class RingProducer {
   std::uint64_t tail_ = 0;
   std::uint64_t head_seen_ = 0;
   std::uint64_t prepared_ = 0;  // position of the prepared record
+  std::uint32_t prepared_bytes_ = 0;
 };
 
 class RingConsumer {
@@ -59,18 +61,27 @@ class RingConsumer {
   // Gives the record returned by peek() back.
   void release();
 
+  // Whether there is something for peek(); cheap enough for a busy wait.
+  [[nodiscard]] bool ready() const;
+
   // Says that this end is about to sleep. Returns false if a record has come meanwhile: do not sleep then.
   bool prepare_sleep();
   void cancel_sleep();
+  // Whether prepare_sleep() was called and the producer has not yet seen it.
+  [[nodiscard]] bool sleep_pending() const;
   // Sleeps on the futex until woken, a record comes, or `timeout_ms` have passed (< 0: no limit). Worker's end only.
   void sleep(int timeout_ms);
 
  private:
+  Status broken(std::string what);
+
   RingHeader* header_;
   std::byte* data_;
   std::uint32_t capacity_;
   std::uint64_t head_ = 0;
+  std::uint64_t tail_seen_ = 0;
   std::uint32_t current_ = 0;
+  bool broken_ = false;
 };
 
 // Wakes a consumer that sleeps in RingConsumer::sleep. Any process that maps the ring.

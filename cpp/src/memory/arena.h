@@ -1,9 +1,9 @@
 // Arena: the shared memory in which every tensor on the server lives.
 //
 // One memfd, as large as the limit and mapped once; the file is sparse, so only what was touched costs memory. Inside
-// it the arena grows segment by segment; a segment that has become free again is given back to the kernel (hole
-// punching). Only the server allocates and frees: any of its threads may call allocate() and drop BlockRefs (one mutex
-// inside). A worker maps the same file with ArenaView, and gets offsets.
+// it the arena grows segment by segment. Memory that stays free is given back to the kernel (hole punching) by a thread
+// of the arena's own, which sleeps unless there is some. Only the server allocates and frees: any of its threads may
+// call allocate() and drop BlockRefs (one mutex inside). A worker maps the same file with ArenaView, and gets offsets.
 //
 // A Block is one allocation with a reference count; the last BlockRef to go gives its memory back. Blocks are aligned
 // to kBlockAlign bytes. Freed blocks are reused last-in first-out, so that warm memory is used first.
@@ -25,6 +25,10 @@ class Arena;
 
 inline constexpr std::uint64_t kBlockAlign = 64;
 
+namespace arena_internal {
+struct Run;
+}
+
 class Block {
  public:
   [[nodiscard]] std::uint64_t offset() const { return offset_; }  // from the start of the arena
@@ -37,6 +41,8 @@ class Block {
   Arena* arena_ = nullptr;
   std::uint64_t offset_ = 0;
   std::uint64_t size_ = 0;
+  arena_internal::Run* run_ = nullptr;  // that it was carved from; null for one with pages of its own
+  Block* next_free_ = nullptr;
   std::atomic<std::uint32_t> refs_{0};
 };
 
@@ -74,7 +80,7 @@ class BlockRef {
 struct ArenaUsage {
   std::uint64_t limit = 0;     // bytes
   std::uint64_t in_use = 0;    // bytes in living blocks
-  std::uint64_t resident = 0;  // bytes of segments that the kernel holds for us (in use, or free and kept warm)
+  std::uint64_t resident = 0;  // bytes that the kernel holds for us, at most (in use, or free and kept warm)
   std::uint64_t peak = 0;      // largest in_use so far
   std::uint64_t blocks = 0;    // living blocks
 };
@@ -90,6 +96,8 @@ class Arena {
   // ResourceExhausted, naming the size, what is in use and the limit, when it does not fit.
   [[nodiscard]] Result<BlockRef> allocate(std::uint64_t bytes);
   [[nodiscard]] ArenaUsage usage() const;
+  // Gives all free memory back to the kernel at once. (What stays free for some seconds is given back by itself.)
+  void trim();
   [[nodiscard]] int fd() const;
   [[nodiscard]] std::byte* base() const;
   [[nodiscard]] std::uint64_t limit() const;

@@ -1,0 +1,181 @@
+#include "base/log.h"
+
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace servoir {
+namespace {
+
+constexpr int kUnset = -1;  // below every level, so that the first record, whatever its level, reads the environment
+std::atomic<int> g_level{kUnset};
+
+constexpr std::array<std::string_view, 4> kNames = {"DEBUG", "INFO", "WARNING", "ERROR"};
+constexpr std::array<spdlog::level::level_enum, 4> kSpdlogLevels = {spdlog::level::debug, spdlog::level::info,
+                                                                    spdlog::level::warn, spdlog::level::err};
+
+// %* : the level's name as the log's readers expect it
+class LevelFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& record, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string_view name = record.level <= spdlog::level::debug  ? kNames[0]
+                                  : record.level == spdlog::level::info ? kNames[1]
+                                  : record.level == spdlog::level::warn ? kNames[2]
+                                                                        : kNames[3];
+    out.append(name.data(), name.data() + name.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelFlag>(); }
+};
+
+// %& : the name of the thread, which is that of the program where nobody named it
+class ThreadFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
+    std::array<char, 16> name{};
+    prctl(PR_GET_NAME, name.data());
+    const std::string_view text(name.data());
+    out.append(text.data(), text.data() + text.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<ThreadFlag>(); }
+};
+
+// %~ : microseconds within the millisecond, three digits
+class MicrosFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& record, const std::tm&, spdlog::memory_buf_t& out) override {
+    using std::chrono::microseconds;
+    const auto micros = std::chrono::duration_cast<microseconds>(record.time.time_since_epoch()).count() % 1000;
+    out.push_back(static_cast<char>('0' + micros / 100));
+    out.push_back(static_cast<char>('0' + micros / 10 % 10));
+    out.push_back(static_cast<char>('0' + micros % 10));
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<MicrosFlag>(); }
+};
+
+// Never destroyed: threads may log while the process ends.
+spdlog::logger& logger() {
+  union Forever {
+    Forever() : value("servoir", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {}
+    ~Forever() {}  // NOLINT(modernize-use-equals-default): must not destroy the logger
+    spdlog::logger value;
+  };
+  static Forever forever;
+  static std::once_flag once;
+  std::call_once(once, [] {
+    auto formatter = std::make_unique<spdlog::pattern_formatter>();
+    formatter->add_flag<LevelFlag>('*').add_flag<ThreadFlag>('&').add_flag<MicrosFlag>('~');
+    formatter->set_pattern("[%*] SERVING(%P,%&):%Y-%m-%d-%H:%M:%S.%e.%~ %s:%#] %v");
+    forever.value.set_formatter(std::move(formatter));
+    forever.value.set_level(spdlog::level::trace);  // log_enabled() has decided already
+  });
+  return forever.value;
+}
+
+std::optional<LogLevel> level_number(std::string_view text) {
+  if (text.size() != 1 || text[0] < '0' || text[0] > '3') return std::nullopt;
+  return static_cast<LogLevel>(text[0] - '0');
+}
+
+std::string_view trim(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+// "{SERVING:n,OTHER:m}": the level of SERVING, if it is there; false when the text is not of this form.
+bool submodule_level(std::string_view text, std::optional<LogLevel>* out) {
+  text = trim(text);
+  if (text.size() < 2 || text.front() != '{' || text.back() != '}') return false;
+  text = text.substr(1, text.size() - 2);
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    const std::string_view entry = text.substr(0, comma);
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+    const std::size_t colon = entry.find(':');
+    if (colon == std::string_view::npos) return false;
+    if (trim(entry.substr(0, colon)) != "SERVING") continue;
+    const std::optional<LogLevel> level = level_number(trim(entry.substr(colon + 1)));
+    if (!level.has_value()) return false;
+    *out = level;
+  }
+  return true;
+}
+
+int read_environment() {
+  std::vector<std::string> complaints;
+  const LogLevel level = initial_log_level(std::getenv("GLOG_v"), std::getenv("MS_SUBMODULE_LOG_v"),
+                                           std::getenv("SERVOIR_LOG"), &complaints);
+  int expected = kUnset;
+  if (!g_level.compare_exchange_strong(expected, static_cast<int>(level))) return expected;
+  for (const std::string& complaint : complaints) SERVOIR_WARNING(complaint);
+  return static_cast<int>(level);
+}
+
+}  // namespace
+
+LogLevel initial_log_level(const char* glog_v, const char* submodule_log_v, const char* servoir_log,
+                           std::vector<std::string>* complaints) {
+  LogLevel level = LogLevel::kWarning;
+  auto complain = [&](std::string_view variable, std::string_view value, std::string_view right) {
+    complaints->push_back(std::string(variable) + " is '" + std::string(value) + "' and is ignored; it can be " +
+                          std::string(right));
+  };
+  if (glog_v != nullptr) {
+    if (const std::optional<LogLevel> given = level_number(trim(glog_v))) {
+      level = *given;
+    } else {
+      complain("GLOG_v", glog_v, "0 (debug), 1 (info), 2 (warning) or 3 (error)");
+    }
+  }
+  if (submodule_log_v != nullptr) {
+    std::optional<LogLevel> given;
+    if (!submodule_level(submodule_log_v, &given)) {
+      complain("MS_SUBMODULE_LOG_v", submodule_log_v, "{SERVING:n} with n from 0 (debug) to 3 (error)");
+    } else if (given.has_value()) {
+      level = *given;
+    }
+  }
+  if (servoir_log != nullptr) {
+    constexpr std::array<std::string_view, 4> kWords = {"debug", "info", "warning", "error"};
+    const auto found = std::find(kWords.begin(), kWords.end(), trim(servoir_log));
+    if (found != kWords.end()) {
+      level = static_cast<LogLevel>(found - kWords.begin());
+    } else {
+      complain("SERVOIR_LOG", servoir_log, "debug, info, warning or error");
+    }
+  }
+  return level;
+}
+
+void set_log_level(LogLevel level) { g_level.store(static_cast<int>(level), std::memory_order_relaxed); }
+
+LogLevel log_level() {
+  const int level = g_level.load(std::memory_order_relaxed);
+  return static_cast<LogLevel>(level == kUnset ? read_environment() : level);
+}
+
+bool log_enabled(LogLevel level) {
+  const int lowest = g_level.load(std::memory_order_relaxed);
+  if (static_cast<int>(level) < lowest) return false;
+  return lowest != kUnset || static_cast<int>(level) >= read_environment();
+}
+
+void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {
+  const std::size_t slash = file.rfind('/');
+  const std::string name(slash == std::string_view::npos ? file : file.substr(slash + 1));
+  const auto index = static_cast<std::size_t>(level);
+  logger().log(spdlog::source_loc{name.c_str(), line, ""}, kSpdlogLevels[index < kSpdlogLevels.size() ? index : 3],
+               spdlog::string_view_t(text.data(), text.size()));
+}
+
+}  // namespace servoir

@@ -1,0 +1,80 @@
+#include "memory/payload.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace servoir {
+namespace {
+
+// A string longer than this is not grown any more, so that a long answer is never copied as a whole.
+constexpr std::size_t kOwnedBytes = 65536;
+
+}  // namespace
+
+std::string& Payload::tail() {
+  if (parts_.empty() || parts_.back().block) {
+    parts_.emplace_back();
+  } else if (const std::string& last = parts_.back().owned;
+             last.size() >= kOwnedBytes && last.capacity() - last.size() < kOwnedBytes / 16) {
+    parts_.emplace_back();
+  }
+  return parts_.back().owned;
+}
+
+void Payload::append(std::string_view bytes) {
+  if (bytes.empty()) return;
+  tail().append(bytes);
+  size_ += bytes.size();
+}
+
+void Payload::append(const TensorRef& tensor) {
+  if (!tensor.block || tensor.bytes == 0) return;
+  const std::string_view bytes(reinterpret_cast<const char*>(tensor.data()), tensor.bytes);
+  if (bytes.size() < kReferenceBytes) return append(bytes);
+  // Only the last part may be empty (front() relies on it).
+  if (!parts_.empty() && !parts_.back().block && parts_.back().owned.empty()) parts_.pop_back();
+  parts_.push_back(Part{{}, tensor.block, bytes});
+  size_ += bytes.size();
+}
+
+void Payload::reserve(std::uint64_t bytes) {
+  std::string& last = tail();
+  last.reserve(last.size() + bytes);
+}
+
+std::uint64_t Payload::read(std::span<char> out) {
+  std::uint64_t copied = 0;
+  while (copied < out.size()) {
+    const std::string_view piece = front(out.size() - copied, nullptr);
+    if (piece.empty()) break;
+    std::memcpy(out.data() + copied, piece.data(), piece.size());
+    copied += piece.size();
+    consume(piece.size());
+  }
+  return copied;
+}
+
+std::string_view Payload::front(std::uint64_t most, BlockRef* share) const {
+  if (share != nullptr) *share = BlockRef();
+  if (parts_.empty()) return {};
+  const Part& part = parts_.front();
+  const std::string_view bytes = part.block ? part.in_block : std::string_view(part.owned);
+  if (share != nullptr) *share = part.block;
+  return bytes.substr(front_offset_, most);
+}
+
+void Payload::consume(std::uint64_t bytes) {
+  while (bytes > 0 && !parts_.empty()) {
+    const Part& part = parts_.front();
+    const std::uint64_t part_bytes = part.block ? part.in_block.size() : part.owned.size();
+    const std::uint64_t step = std::min(bytes, part_bytes - front_offset_);
+    bytes -= step;
+    consumed_ += step;
+    front_offset_ += step;
+    if (front_offset_ < part_bytes) return;
+    parts_.pop_front();
+    front_offset_ = 0;
+  }
+}
+
+}  // namespace servoir
