@@ -1,7 +1,7 @@
 """The library directories of native backends, for build.sh.
 
-    backend_dirs.py find           prints those that the running interpreter has installed, one a line
-    backend_dirs.py check DIR      ends with 2 and says why when DIR is not one
+backend_dirs.py find           prints those that the running interpreter has installed, one a line
+backend_dirs.py check DIR      ends with 2 and says why when DIR is not one
 """
 
 from __future__ import annotations

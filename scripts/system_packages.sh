@@ -33,7 +33,7 @@ require_packages() {
     return
   fi
   local as_root=()
-  if ((EUID != 0)); then
+  if [[ $(id -u) != 0 ]]; then
     if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
       fail "packages of the system are missing, and only root can install them. Type: sudo apt-get install -y ${missing[*]}"
     fi

@@ -1,0 +1,207 @@
+"""build.sh's command line: what is wrong is refused with status 2 and one line, before anything is built or removed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def build(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(ROOT / "build.sh"), *options], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["-x"], "unknown option '-x'"),
+        (["--fast"], "unknown option '--fast'"),
+        (["now"], "unexpected argument 'now'"),
+        (["-j"], "option -j needs a number behind it"),
+        (["-j", "-d"], "option -j needs a number behind it"),
+        (["-j", "0"], "-j takes a number from 1 to 9999, not '0'"),
+        (["-jmany"], "-j takes a number from 1 to 9999, not 'many'"),
+        (["-t"], "option -t needs on or off behind it"),
+        (["-t", "yes"], "-t takes on or off, not 'yes'"),
+        (["-p"], "option -p needs a directory behind it"),
+        (["--sanitize"], "option --sanitize needs address or thread behind it"),
+        (["--sanitize=memory"], "--sanitize takes address or thread, not 'memory'"),
+        (["--demo", "--test"], "--demo and --test exclude each other"),
+        (["--demo", "--sanitize", "thread"], "--demo and --sanitize exclude each other"),
+        (["--test", "-t", "off"], "--test needs the C++ tests"),
+        (["-e", "opencv"], "option -e (backends built from source) is not there yet"),
+        (["-V", "4.10"], "option -V (backends built from source) is not there yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_refused_with_one_line(options: list[str], text: str) -> None:
+    done = build(*options)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("build.sh: ")
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_names_every_option() -> None:
+    done = build("-h")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for option in ["-p", "-j", "-d", "-v", "-t", "--demo", "--test", "--sanitize", "--clean", "-h"]:
+        assert f"\n  {option}" in done.stdout
+
+
+def test_a_directory_without_a_backend_is_refused_and_described(tmp_path: Path) -> None:
+    (tmp_path / "libother.so").touch()
+    (tmp_path / "notes").mkdir()
+    done = build("-p", str(tmp_path))
+    assert done.returncode == 2
+    assert f"{tmp_path} has the libraries of no known backend" in done.stderr
+    assert "looked for libopenvino_c.so* (OpenVINO)" in done.stderr
+    assert "there is libother.so, notes/" in done.stderr
+
+
+def test_a_directory_above_the_libraries_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    libraries = tmp_path / "openvino" / "libs"
+    libraries.mkdir(parents=True)
+    (libraries / "libopenvino_c.so.2460").touch()
+    for directory in [tmp_path, tmp_path / "openvino"]:
+        done = build("-p", str(directory))
+        assert done.returncode == 2
+        assert f"did you mean {libraries}?" in done.stderr
+
+
+def test_a_missing_directory_is_refused_as_seen_from_the_callers_directory(tmp_path: Path) -> None:
+    done = build("-p", "libs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"there is no directory {tmp_path}/libs" in done.stderr
+
+
+def test_a_refused_command_line_removes_nothing(tmp_path: Path) -> None:
+    wheels = sorted((ROOT / "dist").glob("*"))
+    assert build("--clean", "-p", str(tmp_path)).returncode == 2
+    assert build("--clean", "--demo", "--test").returncode == 2
+    assert sorted((ROOT / "dist").glob("*")) == wheels
+
+
+# ---- packages of the system ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A directory of commands that come before the real ones: a system on which no package is installed."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    put(commands, "dpkg-query", "echo not-installed")
+    put(commands, "id", "echo 0")
+    return commands
+
+
+def put(commands: Path, name: str, script: str) -> None:
+    (commands / name).write_text(f"#!/bin/sh\n{script}\n")
+    (commands / name).chmod(0o755)
+
+
+def require_packages(machine: Path, *packages: str) -> subprocess.CompletedProcess[str]:
+    script = """
+    set -euo pipefail
+    verbose=no log_dir=$1
+    shift
+    source scripts/report.sh
+    source scripts/system_packages.sh
+    require_packages "$@"
+    """
+    return subprocess.run(
+        ["bash", "-c", script, "bash", str(machine.parent), *packages],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{machine}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_missing_packages_are_installed_by_root(machine: Path) -> None:
+    put(machine, "apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {machine}/calls')
+    done = require_packages(machine, "libfirst-dev", "libsecond-dev")
+    assert done.returncode == 0, done.stderr
+    [call] = (machine / "calls").read_text().splitlines()
+    assert call.startswith("noninteractive ")
+    assert call.endswith(" install -y --no-install-recommends libfirst-dev libsecond-dev")
+
+
+def test_package_lists_are_fetched_only_when_needed(machine: Path) -> None:
+    put(machine, "apt-get", f'echo "$*" >> {machine}/calls; case "$*" in *update*) touch {machine}/lists;; esac\n'
+        f"test -e {machine}/lists")  # fmt: skip
+    assert require_packages(machine, "libfirst-dev").returncode == 0
+    verbs = [word for call in (machine / "calls").read_text().splitlines() for word in call.split() if word.isalpha()]
+    assert verbs == ["install", "update", "install"]
+
+
+def test_a_failing_apt_get_is_told_plainly(machine: Path) -> None:
+    put(machine, "apt-get", 'echo "E: Unable to locate package libfirst-dev" >&2; exit 100')
+    done = require_packages(machine, "libfirst-dev")
+    assert done.returncode == 1
+    assert "E: Unable to locate package libfirst-dev" in done.stderr
+    assert "apt-get could not install libfirst-dev" in done.stderr
+
+
+def test_without_root_the_line_to_type_is_printed(machine: Path) -> None:
+    put(machine, "id", "echo 1000")
+    put(machine, "sudo", "exit 1")
+    put(machine, "apt-get", f"touch {machine}/called")
+    done = require_packages(machine, "libfirst-dev", "libsecond-dev")
+    assert done.returncode == 1
+    assert "Type: sudo apt-get install -y libfirst-dev libsecond-dev" in done.stderr
+    assert not (machine / "called").exists()
+
+
+def test_sudo_is_used_when_it_asks_for_no_password(machine: Path) -> None:
+    put(machine, "id", "echo 1000")
+    put(machine, "sudo", f'echo "$*" >> {machine}/calls')
+    assert require_packages(machine, "libfirst-dev").returncode == 0
+    calls = (machine / "calls").read_text().splitlines()
+    assert calls[0] == "-n true"
+    assert calls[1].startswith("-n env DEBIAN_FRONTEND=noninteractive apt-get ")
+
+
+def test_a_command_that_is_there_counts_as_its_package(machine: Path) -> None:
+    put(machine, "clang++-16", "exit 0")
+    put(machine, "apt-get", "exit 100")
+    assert require_packages(machine, "clang-16").returncode == 0
+
+
+# ---- adding up the tests ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("log", "failed", "counts"),
+    [
+        ("100% tests passed, 0 tests failed out of 12\n", 0, "12 0"),
+        ("83% tests passed, 2 tests failed out of 12\n", 1, "10 2"),
+        ("10 passed in 0.50s\n", 0, "10 0"),
+        ("3 failed, 10 passed, 1 skipped in 61.20s (0:01:01)\n", 1, "10 3"),
+        ("==== 1 failed, 2 errors in 1.00s ====\n", 1, "0 3"),
+        ("All checks passed!\n", 0, "1 0"),
+        ("something broke\n", 1, "0 1"),
+    ],
+)
+def test_the_closing_lines_of_the_runners_are_added_up(tmp_path: Path, log: str, failed: int, counts: str) -> None:
+    (tmp_path / "log").write_text(log)
+    script = 'passed=0 failed=0; source scripts/stages.sh; count_tests "$1" "$2"; echo "$passed $failed"'
+    done = subprocess.run(
+        ["bash", "-euc", script, "bash", str(tmp_path / "log"), str(failed)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == counts
