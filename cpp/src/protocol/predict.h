@@ -15,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "memory/payload.h"
@@ -23,21 +24,35 @@
 
 namespace servoir {
 
-// Reads one PredictRequest that is whole and contiguous. Small messages.
+// The servable_spec of a request that failed before it was a Request: what a reply with the failure repeats. Empty as
+// far as it was not read.
+struct PredictSpec {
+  std::string servable;
+  std::uint64_t version = 0;
+  std::string method;
+};
+
+// Reads one PredictRequest that is whole and contiguous. Small messages. Fills `spec`, if given, when it fails.
 [[nodiscard]] Result<std::shared_ptr<Request>> read_predict_request(std::span<const std::byte> message,
-                                                                    Scheduler* scheduler, SlabPool* slabs);
+                                                                    Scheduler* scheduler, SlabPool* slabs,
+                                                                    PredictSpec* spec = nullptr);
 
 // Reads one PredictRequest piece by piece as it comes from the socket; tensor bytes go straight to their place. Fields
 // may come in any order that protobuf allows; in the usual one (spec first; shape and dtype before data) nothing but
-// the fields' heads is ever held back. Same results and errors as read_predict_request for the same bytes.
+// the fields' heads and small instances cut in two is ever held back. Accepts what read_predict_request accepts, with
+// the same result; of several errors in one message another one may be reported, as soon as it is met.
 class PredictStream {
  public:
   PredictStream(std::uint64_t message_bytes, Scheduler* scheduler, SlabPool* slabs);
   ~PredictStream();
-  // The next bytes of the message, at most what is left of it.
+  PredictStream(const PredictStream&) = delete;
+  PredictStream& operator=(const PredictStream&) = delete;
+  // The next bytes of the message, at most what is left of it. After an error nothing but spec() may be called.
   [[nodiscard]] Status feed(std::span<const std::byte> bytes);
-  // After message_bytes bytes have been fed.
+  // After message_bytes bytes have been fed. Only once.
   [[nodiscard]] Result<std::shared_ptr<Request>> finish();
+  // As far as it was read.
+  [[nodiscard]] PredictSpec spec() const;
 
  private:
   struct Impl;

@@ -1,7 +1,7 @@
 // The REST API: POST /model/NAME[/version/V]:METHOD with a JSON body, and the other way round
 // /version/V/model/NAME:METHOD.
 //
-// Reading uses simdjson, writing std::to_chars. Belongs to one I/O thread; `padded_body` must have simdjson's padding.
+// Reading uses simdjson, writing std::to_chars. Belongs to one I/O thread; bodies must have simdjson's padding.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,13 @@ struct RestTarget {
 // `body` has `kJsonPadding` readable bytes behind its end.
 [[nodiscard]] Result<std::shared_ptr<Request>> read_rest_request(const RestTarget& target, std::string_view body,
                                                                  Scheduler* scheduler, SlabPool* slabs);
+// The same for a path that is not parsed yet; the body is checked to be JSON before the path is looked at, which is the
+// contract's order.
+[[nodiscard]] Result<std::shared_ptr<Request>> read_rest_request(std::string_view path, std::string_view body,
+                                                                 Scheduler* scheduler, SlabPool* slabs);
 
-// {"instances": [...]}, or {"error_msg": …} when the request or all instances alike failed. Returns the HTTP status.
+// {"instances": [...]}, or {"error_msg": …} when the request or all instances alike failed. Returns the HTTP status:
+// 200 if an instance succeeded, else that of the error (of the gravest).
 [[nodiscard]] int write_rest_reply(const Request& request, Payload* out);
 // {"error_msg": text}; returns the HTTP status for the failure.
 [[nodiscard]] int write_rest_failure(const Status& failure, Payload* out);

@@ -1,0 +1,18 @@
+// What became of a request, as every protocol's answer has to tell it. Pure functions on a request that is answered.
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "schedule/request.h"
+
+namespace servoir {
+
+struct Outcome {
+  // The one error of the whole answer: the request's own, or that of all its instances alike. Null otherwise.
+  const Status* folded = nullptr;
+  std::uint32_t failed = 0;  // instances with an error, when not folded
+};
+[[nodiscard]] Outcome outcome_of(const Request& request);
+
+}  // namespace servoir
