@@ -16,9 +16,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "examples")]
 
 import exact_models  # noqa: E402
-from server_process import ServerProcess  # noqa: E402
-
-started: list[ServerProcess] = []
+from server_process import ServerProcess, started  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -67,13 +65,11 @@ def starter(work: Path, servables: Path) -> Iterator[Start]:
         configs = [{"servable_directory": str(directory), "servable_name": name, **keywords} for name in names]
         server = ServerProcess.serving(work / str(len(mine)), configs, *options, env=env)
         mine.append(server)
-        started.append(server)
         return server
 
     yield start
     for server in mine:
         server.kill()
-        started.remove(server)
 
 
 @pytest.fixture

@@ -79,6 +79,9 @@ def status_kib(pid: int, key: str) -> int:
     raise KeyError(key)
 
 
+started: list[ServerProcess] = []  # and not yet killed
+
+
 class ServerProcess:
     """Started by the constructor; ready() waits for both servers. `work` becomes the current directory."""
 
@@ -105,6 +108,7 @@ class ServerProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        started.append(self)
 
     @classmethod
     def serving(
@@ -171,6 +175,8 @@ class ServerProcess:
         for pid in processes_with(self.mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self in started:
+            started.remove(self)
 
     def log(self) -> str:
         """Output of the server and of its workers."""

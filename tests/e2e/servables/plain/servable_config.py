@@ -147,6 +147,61 @@ def work(seconds):
     return register.add_stage(work_for, seconds, outputs_count=1)
 
 
+def hold_until_released(directory):
+    """Leaves a file with this process's number in the directory, then waits for the file `release` there."""
+    with open(os.path.join(directory, f"held-{os.getpid()}-{time.monotonic_ns()}"), "w"):
+        pass
+    while not os.path.exists(os.path.join(directory, "release")):
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@register.register_method(output_names=["pid"])
+def hold(directory):
+    """Keeps a worker busy until the test says so."""
+    return register.add_stage(hold_until_released, directory, outputs_count=1)
+
+
+def spin_forever(x):
+    while x is not None:
+        pass
+    return x
+
+
+@register.register_method(output_names=["x"])
+def spin(x):
+    """Never gives the interpreter's lock back of its own will."""
+    return register.add_stage(spin_forever, x, outputs_count=1)
+
+
+def count_batch(instances):
+    return [np.int64(len(instances))] * len(instances)
+
+
+@register.register_method(output_names=["batch"])
+def delayed(x):
+    """Waits up to 0.5 s for four instances."""
+    return register.add_stage(count_batch, x, outputs_count=1, batch_size=4, max_queue_delay=0.5)
+
+
+def add_one_to_each(instances):
+    return [x + np.float32(1) for (x,) in instances]
+
+
+@register.register_method(output_names=["y"])
+def batching_on(x):
+    return register.add_stage(add_one_to_each, x, outputs_count=1, batch_size=64)
+
+
+def add_one_in_batch_of_one(instances):
+    return [x + np.float32(1) for (x,) in instances]
+
+
+@register.register_method(output_names=["y"])
+def batching_off(x):
+    return register.add_stage(add_one_in_batch_of_one, x, outputs_count=1, batch_size=1)
+
+
 def work_in_batch(instances):
     time.sleep(max(float(seconds) for (seconds,) in instances))
     return [np.int64(len(instances))] * len(instances)

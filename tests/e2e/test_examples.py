@@ -1,0 +1,152 @@
+"""Each example as its README says, and the demo."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from server_process import ServerProcess
+from servoir.client import Client
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def running(example: str, work: Path, example_servables: Path) -> Iterator[ServerProcess]:
+    """A copy of the example with its models, its own server script running."""
+    shutil.copytree(EXAMPLES / example, work / example, ignore=shutil.ignore_patterns("__pycache__"))
+    servable = importlib.import_module("demo_models").EXAMPLES[example]
+    shutil.copytree(example_servables / servable, work / example / servable, dirs_exist_ok=True)
+    server = ServerProcess([str(work / example / "serving_server.py")], work / "run")
+    try:
+        server.ready()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(params=["tensor_add", "mlp", "ocr"])
+def example(request: pytest.FixtureRequest, tmp_path: Path, example_servables: Path) -> Iterator[Any]:
+    for server in running(request.param, tmp_path, example_servables):
+        yield request.param, server
+
+
+def post(server: ServerProcess, target: str, instances: Any) -> Any:
+    answer = requests.post(f"http://{server.rest}/model/{target}", json={"instances": instances}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["instances"]
+
+
+def check_tensor_add(server: ServerProcess) -> None:
+    assert post(server, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}]) == [
+        {"y": [[2.0, 3.0], [4.0, 5.0]]}
+    ]
+    ones = [[1.0, 1.0], [1.0, 1.0]]
+    bad, good = post(server, "add:add_common", [{"x1": [1.0], "x2": [1.0]}, {"x1": ones, "x2": ones}])
+    assert "error_msg" in bad
+    assert good == {"y": [[2.0, 2.0], [2.0, 2.0]]}
+
+
+def check_mlp(server: ServerProcess) -> None:
+    (answer,) = post(server, "mlp:classify", [{"x": [0.5] * 784}])
+    assert len(answer["y"]) == 10
+    assert answer["digit"] == int(np.argmax(answer["y"]))
+
+
+def check_ocr(server: ServerProcess) -> None:
+    sys.path.insert(0, str(EXAMPLES / "ocr"))
+    make_image = importlib.import_module("make_image")
+    image = make_image.draw()
+    (answer,) = post(server, "ocr:read", [{"image": {"b64": base64.b64encode(image).decode(), "type": "bytes"}}])
+    assert answer["text"].splitlines() == list(make_image.LINES)
+    assert np.array(answer["boxes"]).shape == (3, 4)
+
+    client = Client(server.grpc, "ocr", "read")
+    words = ("Northbound 17", "Platform B")
+    results = client.infer(
+        [{"image": make_image.draw(words)}, {"image": b"this is no picture"}, {"image": make_image.draw(("",))}]
+    )
+    assert results[0]["text"].splitlines() == list(words)
+    assert "Decode" in results[1]["error"]
+    assert results[2]["text"] == ""
+    assert results[2]["boxes"].shape == (0,)
+
+    calls = [client.infer_async({"image": make_image.draw((word,))}) for word in words]
+    for word, call in zip(words, calls, strict=True):
+        assert call.result()[0]["text"] == word
+
+
+def test_example(example: tuple[str, ServerProcess]) -> None:
+    name, server = example
+    script = server.work.parent / name / "serving_client.py"
+    done = subprocess.run(
+        [sys.executable, str(script), server.grpc], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    {"tensor_add": check_tensor_add, "mlp": check_mlp, "ocr": check_ocr}[name](server)
+
+
+def test_demo(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "demo.py"), "--work", str(tmp_path), "--seconds", "1"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("add:add_cast", "mlp:predict", "SERVOIR SERVES MODELS"):
+        assert words in done.stdout
+
+
+def test_boxes_of_connected_areas() -> None:
+    """text_boxes.components against a flood fill, on random masks."""
+    spec = importlib.util.spec_from_file_location("text_boxes", EXAMPLES / "ocr" / "ocr" / "text_boxes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    text_boxes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(text_boxes)
+
+    def flood(mask: np.ndarray) -> set[tuple[int, ...]]:
+        left = {(int(r), int(c)) for r, c in np.argwhere(mask)}
+        boxes = set()
+        while left:
+            area, edge = set(), [left.pop()]
+            while edge:
+                r, c = edge.pop()
+                area.add((r, c))
+                near = {(r + i, c + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+                left -= near
+                edge += near
+            rows, columns = zip(*area, strict=True)
+            boxes.add((min(columns), min(rows), max(columns) + 1, max(rows) + 1))
+        return boxes
+
+    rng = np.random.default_rng(9)
+    for density in (0.0, 0.1, 0.3, 0.5, 0.8, 1.0):
+        for shape in ((1, 1), (1, 20), (20, 1), (17, 23)):
+            mask = rng.random(shape) < density
+            assert {tuple(map(int, box)) for box in text_boxes.components(mask)} == flood(mask)
+
+
+def test_models_are_not_in_git() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "examples"], cwd=EXAMPLES.parent, capture_output=True, text=True, check=False
+    )
+    if listed.returncode == 0:
+        assert not [name for name in listed.stdout.split() if name.endswith((".onnx", ".bin", ".xml"))]
+
+
+def test_readmes_name_every_file() -> None:
+    for name in ("tensor_add", "mlp", "ocr"):
+        text = (EXAMPLES / name / "README.md").read_text()
+        for words in ("serving_server.py", "serving_client.py", "make_model.py", "curl"):
+            assert words in text, f"{name}/README.md says nothing about {words}"

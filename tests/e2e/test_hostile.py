@@ -1,0 +1,396 @@
+"""Clients that break off, send nonsense, or do not read: the server must serve the others as if nothing were."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import numpy as np
+import pytest
+import requests
+from foreign_client import PATH, ForeignClient
+from server_process import ServerProcess, wait_until
+
+Start = Callable[..., ServerProcess]
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@pytest.fixture
+def served(server: ServerProcess, stubs: Any) -> Iterator[ServerProcess]:
+    """The module's server; a client that behaves must be served before and after each test."""
+    with ForeignClient(stubs, server.grpc) as client:
+
+        def all_is_well() -> None:
+            assert client.call("plain", "chain", {"x": np.ones(2, np.float32)})[0]["y"].tolist() == [3, 3]
+
+        all_is_well()
+        yield server
+        start = time.monotonic()
+        all_is_well()
+        body = '{"instances": [{"x": [1.0]}]}'
+        answer = requests.post(f"http://{server.rest}/model/plain:chain", data=body, timeout=10)
+        assert answer.json()["instances"][0]["y"] == [3.0]
+        assert time.monotonic() - start < 2
+
+
+def connect(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """What the server sends until it closes; a reset is an end, too."""
+    data = b""
+    try:
+        while piece := connection.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    return data
+
+
+class Http2:
+    """One HTTP/2 connection at the level of frames, for gRPC calls that are not quite right."""
+
+    def __init__(self, address: str, **settings: int) -> None:
+        self.socket = connect(address)
+        config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False)
+        self.h2 = h2.connection.H2Connection(config)
+        if settings:
+            self.h2.update_settings({getattr(h2.settings.SettingCodes, k): v for k, v in settings.items()})
+        self.h2.initiate_connection()
+        self.flush()
+
+    def __enter__(self) -> Http2:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def flush(self) -> None:
+        self.socket.sendall(self.h2.data_to_send())
+
+    def start_call(self, path: str = PATH, **headers: str) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "test"}
+        fields |= {"content-type": "application/grpc", "te": "trailers"}
+        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        self.h2.send_headers(stream, list(fields.items()))
+        return stream
+
+    def call(self, message: bytes, path: str = PATH) -> int:
+        stream = self.start_call(path)
+        self.h2.send_data(stream, struct.pack(">BI", 0, len(message)) + message, end_stream=True)
+        self.flush()
+        return stream
+
+    def grpc_status(self, stream: int) -> int | None:
+        """Reads until the stream ends; the status of its trailers, None for a reset or a closed connection."""
+        status = None
+        while data := self.socket.recv(65536):
+            for event in self.h2.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                if getattr(event, "stream_id", None) != stream:
+                    continue
+                for name, value in getattr(event, "headers", None) or []:
+                    if name == "grpc-status":
+                        status = int(value)
+                if isinstance(event, h2.events.StreamEnded):
+                    return status
+                if isinstance(event, h2.events.StreamReset):
+                    return None
+            self.flush()
+        return None
+
+
+def hold_open(server: ServerProcess, address: str, beginnings: list[bytes]) -> None:
+    """Connections that send these bytes and then nothing, while others are served."""
+    connections = [connect(address) for _ in beginnings]
+    for connection, data in zip(connections, beginnings, strict=True):
+        connection.sendall(data)
+    for _ in range(20):
+        answer = requests.post(
+            f"http://{server.rest}/model/plain:chain", data='{"instances": [{"x": [1.0]}]}', timeout=5
+        )
+        assert answer.status_code == 200
+    for connection in connections:
+        connection.close()
+
+
+def test_half_open_connections(served: ServerProcess) -> None:
+    frame = struct.pack(">I", 100)[1:] + bytes([1, 4]) + struct.pack(">I", 1)  # a HEADERS frame without its payload
+    hold_open(served, served.grpc, [b"", PREFACE[:10], PREFACE, PREFACE + bytes(9), PREFACE + bytes(9) + frame] * 40)
+    begun = b"POST /model/plain:chain HTTP/1.1\r\nHost: x\r\n"
+    hold_open(served, served.rest, [b"", b"PO", begun, begun + b"Content-Length: 100\r\n\r\n{"] * 40)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_garbage_instead_of_a_protocol(served: ServerProcess, seed: int) -> None:
+    rng = random.Random(seed)
+    for address, start in ((served.grpc, b""), (served.grpc, PREFACE), (served.grpc, PREFACE + bytes(9))):
+        with connect(address) as connection:
+            try:
+                connection.sendall(start + rng.randbytes(100_000))
+                connection.shutdown(socket.SHUT_WR)
+            except OSError:  # closed already: all right
+                continue
+            read_to_end(connection)
+    with connect(served.rest) as connection:
+        try:
+            connection.sendall(rng.randbytes(100_000) + b"\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+        data = read_to_end(connection)
+        assert data == b"" or b" 400 " in data.split(b"\r\n")[0]
+
+
+def test_garbage_as_http2_frames(served: ServerProcess) -> None:
+    rng = random.Random(1)
+    for _ in range(200):
+        with connect(served.grpc) as connection:
+            payload = rng.randbytes(rng.choice((0, 1, 8, 60, 4000)))
+            head = struct.pack(">I", len(payload))[1:] + bytes([rng.randrange(12), rng.randrange(256)])
+            stream = struct.pack(">I", rng.choice((0, 1, 2, 3, 2**31 - 1)))
+            connection.sendall(PREFACE + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]) + head + stream + payload)
+
+
+def test_messages_that_are_no_protobuf(served: ServerProcess, stubs: Any) -> None:
+    """Random bytes, and a good message cut off or changed anywhere."""
+    rng = random.Random(2)
+    with ForeignClient(stubs, served.grpc) as client:
+        good = client.request("plain", "chain", [{"x": np.ones(3, np.float32)}] * 2).SerializeToString()
+        broken = [good[:cut] for cut in range(len(good))]
+        for _ in range(500):
+            changed = bytearray(good)
+            changed[rng.randrange(len(good))] = rng.randrange(256)
+            broken.append(bytes(changed))
+        broken += [rng.randbytes(rng.randrange(1, 300)) for _ in range(300)]
+        call = client.channel.unary_unary(PATH)
+        futures = [call.future(message, timeout=20) for message in broken]
+        for future in futures:
+            error = future.exception()
+            if error is None:
+                client.messages.PredictReply.FromString(future.result())
+            else:
+                assert isinstance(error, grpc.RpcError)
+                assert error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT), error
+
+
+def test_truncated_grpc_messages(served: ServerProcess, stubs: Any) -> None:
+    with ForeignClient(stubs, served.grpc) as client:
+        good = client.request("plain", "chain", [{"x": np.ones(3, np.float32)}]).SerializeToString()
+    prefix = struct.pack(">BI", 0, len(good))
+    with Http2(served.grpc) as http2:
+        for body in (b"", prefix[:3], prefix, prefix + good[:-1], prefix + good + prefix, prefix + good + b"x"):
+            stream = http2.start_call()
+            http2.h2.send_data(stream, body, end_stream=True)
+            http2.flush()
+            assert http2.grpc_status(stream) not in (0, None), f"{len(body)} bytes"
+        compressed = http2.start_call()
+        http2.h2.send_data(compressed, struct.pack(">BI", 1, len(good)) + good, end_stream=True)
+        http2.flush()
+        assert http2.grpc_status(compressed) not in (0, None)
+        assert http2.grpc_status(http2.call(good)) == 0, "the connection is still good for right calls"
+
+
+def test_truncated_large_messages(served: ServerProcess, stubs: Any) -> None:
+    """Far into a tensor that is streamed to its place the client ends the stream, resets it, or goes."""
+    with ForeignClient(stubs, served.grpc) as client:
+        good = client.request("plain", "total", [{"x": np.ones(1_000_000, np.float32)}]).SerializeToString()
+    message = struct.pack(">BI", 0, len(good)) + good
+    for ending in ("end", "reset", "close"):
+        for cut in (10, 1000, 20_000, 60_000):
+            with Http2(served.grpc) as http2:
+                stream = http2.start_call()
+                for at in range(0, cut, 16_000):
+                    http2.h2.send_data(stream, message[at : min(at + 16_000, cut)])
+                if ending == "end":
+                    http2.h2.end_stream(stream)
+                    http2.flush()
+                    assert http2.grpc_status(stream) not in (0, None)
+                elif ending == "reset":
+                    http2.h2.reset_stream(stream)
+                    http2.flush()
+                else:
+                    http2.flush()
+
+
+def test_truncated_rest_bodies(served: ServerProcess) -> None:
+    for body in (b"", b"{", b'{"instances": [{"x": [1.0'):
+        with connect(served.rest) as connection:
+            connection.sendall(b"POST /model/plain:chain HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + body)
+            connection.shutdown(socket.SHUT_WR)
+            data = read_to_end(connection)
+            assert data == b"" or b" 400 " in data.split(b"\r\n")[0]
+    for head in (b"Content-Length: -1", b"Content-Length: 99999999999999999999", b"Transfer-Encoding: nonsense"):
+        with connect(served.rest) as connection:
+            connection.sendall(b"POST /model/plain:chain HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n{}")
+            connection.shutdown(socket.SHUT_WR)
+            data = read_to_end(connection)
+            assert data == b"" or b" 4" in data.split(b"\r\n")[0]
+
+
+def test_huge_headers(served: ServerProcess) -> None:
+    with connect(served.rest) as connection:
+        try:
+            connection.sendall(b"POST /model/plain:chain HTTP/1.1\r\n" + b"X: " + b"y" * 1_000_000 + b"\r\n\r\n")
+        except OSError:
+            pass
+        else:
+            data = read_to_end(connection)
+            assert data == b"" or b" 4" in data.split(b"\r\n")[0]
+    with Http2(served.grpc) as http2:
+        http2.h2.max_outbound_frame_size = 16384
+        stream = http2.start_call(padding="z" * 300_000)
+        try:
+            http2.flush()
+            assert http2.grpc_status(stream) != 0
+        except OSError:
+            pass
+
+
+def test_calls_reset_as_soon_as_made(served: ServerProcess, stubs: Any) -> None:
+    """Thousands of streams opened and reset at once; the server may end the connection, nothing more."""
+    with ForeignClient(stubs, served.grpc) as client:
+        message = client.request("plain", "work", [{"seconds": np.float32(0)}]).SerializeToString()
+    framed = struct.pack(">BI", 0, len(message)) + message
+    with Http2(served.grpc) as http2:
+        try:
+            for _ in range(3000):
+                stream = http2.start_call()
+                http2.h2.send_data(stream, framed, end_stream=True)
+                http2.h2.reset_stream(stream)
+                http2.flush()
+        except (OSError, h2.exceptions.ProtocolError):
+            pass
+
+
+def test_clients_that_leave_with_calls_in_flight(served: ServerProcess, stubs: Any) -> None:
+    """For three seconds: 16 connections at a time with 8 calls each, closed after a part of the answers."""
+    with ForeignClient(stubs, served.grpc) as client:
+        message = client.request("exact", "composite", [{"x": np.ones(16, np.int32)}] * 3).SerializeToString()
+        slow = client.request("plain", "work_batched", [{"seconds": np.float32(0.002)}]).SerializeToString()
+    end = time.monotonic() + 3
+    failures: list[BaseException] = []
+
+    def leave_early(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            while time.monotonic() < end:
+                with Http2(served.grpc) as http2:
+                    streams = [http2.call(rng.choice((message, slow))) for _ in range(8)]
+                    if rng.random() < 0.5:
+                        assert http2.grpc_status(rng.choice(streams[:1])) == 0
+                    if rng.random() < 0.3:  # a reset instead of a proper end
+                        linger = struct.pack("ii", 1, 0)
+                        http2.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=leave_early, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+
+
+def test_rest_clients_that_leave_with_calls_in_flight(served: ServerProcess) -> None:
+    body = b'{"instances": [{"seconds": 0.002}]}'
+    head = b"POST /model/plain:work_batched HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for burst in range(30):
+        connections = [connect(served.rest) for _ in range(16)]
+        for number, connection in enumerate(connections):
+            connection.sendall((head + body) * (1 + number % 3))
+        for connection in connections:
+            if burst % 2:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+def test_a_client_that_gives_up_by_deadline(served: ServerProcess, stubs: Any) -> None:
+    with ForeignClient(stubs, served.grpc) as client:
+        request = client.request("plain", "work", [{"seconds": np.float32(0.05)}])
+        calls = [client.stub.Predict.future(request, timeout=0.12) for _ in range(20)]
+        codes = [getattr(call.exception(), "code", lambda: None)() for call in calls]
+        assert grpc.StatusCode.DEADLINE_EXCEEDED in codes
+        # What could not be answered in time must not keep the worker busy any more: 20 x 0.05 s would be a second.
+        start = time.monotonic()
+        client.call("plain", "work", {"seconds": np.float32(0)})
+        assert time.monotonic() - start < 0.5
+
+
+def test_readers_that_do_not_read(start: Start, stubs: Any) -> None:
+    """40 connections ask for 20 answers of 1 MB each and read nothing: 800 MB that the server must not hold for long,
+    and nothing that others notice. Done three times, its memory must not go on growing."""
+    server = start("plain", device_ids=0)
+    with ForeignClient(stubs, server.grpc) as client:
+        message = client.request("plain", "zeros", [{"count": np.int64(250_000)}]).SerializeToString()
+        client.call("plain", "zeros", {"count": np.int64(250_000)})
+        sizes = []
+        for _ in range(3):
+            readers = [Http2(server.grpc, INITIAL_WINDOW_SIZE=0) for _ in range(40)]
+            for reader in readers:
+                for _ in range(20):
+                    reader.call(message)
+            answered = time.monotonic()
+            for _ in range(50):
+                assert client.call("plain", "chain", {"x": np.ones(2, np.float32)}, timeout=20)
+            print(f"50 calls beside 40 clients that do not read: {time.monotonic() - answered:.2f} s")
+            sizes.append(server.rss_kib())
+            for reader in readers:
+                reader.socket.close()
+            # All is given back when they are gone: a call that needs much goes through.
+            assert client.call("plain", "zeros", {"count": np.int64(10_000_000)}, timeout=20)[0]["y"].size == 10_000_000
+        print(f"resident memory of server and worker after each round: {[size // 1024 for size in sizes]} MiB")
+        assert sizes[2] < 1.2 * sizes[0] + 100 * 1024
+
+
+def test_a_slow_reader_gets_its_answer(served: ServerProcess, stubs: Any) -> None:
+    """Eight megabytes through a window that opens in steps of a few kilobytes."""
+    with ForeignClient(stubs, served.grpc) as client:
+        message = client.request("plain", "zeros", [{"count": np.int64(2_000_000)}]).SerializeToString()
+    with Http2(served.grpc, INITIAL_WINDOW_SIZE=5000) as http2:
+        stream = http2.call(message)
+        size, ended = 0, False
+        while not ended:
+            for event in http2.h2.receive_data(http2.socket.recv(4096)):
+                if isinstance(event, h2.events.DataReceived):
+                    size += len(event.data)
+                    http2.h2.acknowledge_received_data(event.flow_controlled_length, stream)
+                ended = ended or isinstance(event, h2.events.StreamEnded)
+            http2.flush()
+        assert size > 8_000_000
+
+
+def test_many_connections(served: ServerProcess, stubs: Any) -> None:
+    clients = [ForeignClient(stubs, served.grpc) for _ in range(150)]
+    request = clients[0].request("plain", "chain", [{"x": np.ones(2, np.float32)}])
+    for _ in range(3):
+        calls = [client.stub.Predict.future(request, timeout=20) for client in clients]
+        for client, call in zip(clients, calls, strict=True):
+            assert client.outputs(call.result(), 1)[0]["y"].tolist() == [3, 3]
+    for client in clients:
+        client.channel.close()
+
+
+def test_no_connection_is_left_behind(served: ServerProcess) -> None:
+    """After all of the above the server has no more open descriptors than a fresh connection or two would take."""
+    import os
+
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{served.pid}/fd"))
+
+    wait_until(lambda: descriptors() < 120, 10, f"fewer open descriptors than {descriptors()}")

@@ -1,0 +1,65 @@
+"""64 clients for a minute, every answer checked, memory watched. SERVOIR_E2E_SECONDS sets another duration."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from server_process import ServerProcess
+
+HERE = Path(__file__).resolve().parent
+SECONDS = float(os.environ.get("SERVOIR_E2E_SECONDS", "60"))
+CLIENTS, PROCESSES = 64, 2
+
+
+def mlp_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+    sys.path.insert(0, str(HERE.parents[1] / "examples" / "mlp"))
+    make_model = importlib.import_module("make_model")
+    w1, w2 = make_model.weights()
+    x = np.random.default_rng(6).random((count, 784), np.float32)
+    return x, np.maximum(x @ w1, 0) @ w2
+
+
+def test_64_clients_on_the_mlp(
+    start: Callable[..., ServerProcess], example_servables: Path, stubs: Any, tmp_path: Path
+) -> None:
+    server = start("mlp", directory=example_servables, device_ids=0)
+    workers = server.workers()
+    x, y = mlp_rows(256)
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    command = [sys.executable, str(HERE / "load_client.py"), server.grpc]
+    command += ["--stubs", str(Path(stubs[0].__file__).parent), "--data", str(tmp_path / "rows.npz")]
+    command += ["--clients", str(CLIENTS // PROCESSES), "--seconds", str(SECONDS)]
+    clients = [
+        subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE, text=True)
+        for seed in range(PROCESSES)
+    ]
+    begun = time.monotonic()
+    sizes: list[int] = []
+    while time.monotonic() < begun + SECONDS:
+        time.sleep(0.25)  # the sampling interval
+        sizes.append(server.rss_kib())
+    results = [json.loads(client.communicate(timeout=60)[0]) for client in clients]
+
+    total = sum(result["requests"] for result in results)
+    tenth = max(1, len(sizes) // 10)
+    middle = statistics.median(sizes[len(sizes) // 2 : len(sizes) // 2 + tenth])
+    last = statistics.median(sizes[-tenth:])
+    print(
+        f"{CLIENTS} clients for {SECONDS:g} s: {total} requests, {total / SECONDS:.0f}/s;"
+        f" resident memory {middle / 1024:.1f} MiB at half time, {last / 1024:.1f} MiB at the end"
+    )
+    for result in results:
+        assert result["wrong_count"] == 0, result["wrong"]
+        assert result["least"] > 0, "a client was never answered"
+    assert server.workers() == workers
+    assert last < 1.02 * middle
