@@ -1,0 +1,107 @@
+#include "base/log.h"
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <regex>
+#include <thread>
+
+namespace servoir {
+namespace {
+
+class Level {  // puts the process's level back
+ public:
+  explicit Level(LogLevel level) : before_(log_level()) { set_log_level(level); }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+  ~Level() { set_log_level(before_); }
+
+ private:
+  LogLevel before_;
+};
+
+std::string captured(auto action) {
+  testing::internal::CaptureStderr();
+  action();
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Log, RecordHasTheWholeForm) {
+  const Level level(LogLevel::kDebug);
+  std::string text;
+  std::thread([&] {
+    pthread_setname_np(pthread_self(), "reader 7");
+    text = captured([] { log_write(LogLevel::kInfo, "/some/where/file.cc", 42, "three %v {} words"); });
+  }).join();
+  const std::regex form("\\[INFO\\] SERVING\\(" + std::to_string(getpid()) +
+                        ",reader 7\\):[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}\\.[0-9]{3} "
+                        "file\\.cc:42\\] three %v \\{\\} words\n");
+  EXPECT_TRUE(std::regex_match(text, form)) << text;
+}
+
+TEST(Log, EachLevelHasItsName) {
+  const Level level(LogLevel::kDebug);
+  EXPECT_EQ(captured([] { SERVOIR_DEBUG("x"); }).substr(0, 8), "[DEBUG] ");
+  EXPECT_EQ(captured([] { SERVOIR_INFO("x"); }).substr(0, 7), "[INFO] ");
+  EXPECT_EQ(captured([] { SERVOIR_WARNING("x"); }).substr(0, 10), "[WARNING] ");
+  EXPECT_EQ(captured([] { SERVOIR_ERROR("x"); }).substr(0, 8), "[ERROR] ");
+}
+
+TEST(Log, DisabledLevelsWriteNothingAndDoNotEvaluate) {
+  const Level level(LogLevel::kError);
+  int evaluated = 0;
+  const std::string text = captured([&] {
+    SERVOIR_WARNING((++evaluated, "x"));
+    SERVOIR_ERROR((++evaluated, "kept"));
+  });
+  EXPECT_EQ(evaluated, 1);
+  EXPECT_NE(text.find("kept"), std::string::npos);
+  EXPECT_FALSE(log_enabled(LogLevel::kWarning));
+  EXPECT_TRUE(log_enabled(LogLevel::kError));
+}
+
+struct Case {
+  const char* glog_v;
+  const char* submodule;
+  const char* servoir;
+  LogLevel level;
+  std::vector<std::string> ignored;  // names of the variables complained about
+};
+
+TEST(LogEnvironment, Table) {
+  using enum LogLevel;
+  const std::vector<Case> cases = {
+      {nullptr, nullptr, nullptr, kWarning, {}},
+      {"0", nullptr, nullptr, kDebug, {}},
+      {"1", nullptr, nullptr, kInfo, {}},
+      {"3", nullptr, nullptr, kError, {}},
+      {"4", nullptr, nullptr, kWarning, {"GLOG_v"}},
+      {"-1", nullptr, nullptr, kWarning, {"GLOG_v"}},
+      {"", nullptr, nullptr, kWarning, {"GLOG_v"}},
+      {"1", "{SERVING:3}", nullptr, kError, {}},
+      {"1", "{ SERVING : 0 }", nullptr, kDebug, {}},
+      {"1", "{OTHER:3}", nullptr, kInfo, {}},
+      {"1", "{OTHER:3,SERVING:0}", nullptr, kDebug, {}},
+      {"1", "{OTHER:9,SERVING:0}", nullptr, kDebug, {}},
+      {"1", "{}", nullptr, kInfo, {}},
+      {"1", "SERVING:3", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
+      {"1", "{SERVING}", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
+      {"1", "{SERVING:7}", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
+      {"1", "{SERVING:x}", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
+      {"1", "{SERVING:3}", "debug", kDebug, {}},
+      {"1", "{SERVING:3}", "loud", kError, {"SERVOIR_LOG"}},
+      {"x", "y", "z", kWarning, {"GLOG_v", "MS_SUBMODULE_LOG_v", "SERVOIR_LOG"}},
+  };
+  for (const Case& c : cases) {
+    std::vector<std::string> complaints;
+    EXPECT_EQ(initial_log_level(c.glog_v, c.submodule, c.servoir, &complaints), c.level);
+    ASSERT_EQ(complaints.size(), c.ignored.size());
+    for (std::size_t i = 0; i < complaints.size(); ++i) {
+      EXPECT_EQ(complaints[i].rfind(c.ignored[i] + " is '", 0), 0U) << complaints[i];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace servoir
