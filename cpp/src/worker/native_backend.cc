@@ -1,0 +1,197 @@
+#include "worker/native_backend.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace servoir {
+namespace {
+
+Code code_of(std::uint32_t code) {
+  return code >= 1 && code <= static_cast<std::uint32_t>(Code::kDataLoss) ? static_cast<Code>(code) : Code::kInternal;
+}
+
+// The text is a plug-in's: it may have forgotten to end it.
+std::string text_of(const servoir_error& error) { return {error.text, ::strnlen(error.text, sizeof(error.text))}; }
+
+Result<ModelPort> port_of(const servoir_port& port, const std::string& place) {
+  ModelPort made;
+  made.name = port.name != nullptr ? port.name : "";
+  if (!is_known(port.dtype)) {
+    return Status::Unimplemented(place + " '" + made.name + "' has an element type that Servoir cannot serve");
+  }
+  made.dtype = static_cast<DataType>(port.dtype);
+  made.rank_known = port.rank != SERVOIR_UNKNOWN_RANK;
+  if (!made.rank_known) return made;
+  if (port.rank > kMaxRank) {
+    return Status::Unimplemented(place + " '" + made.name + "' has " + std::to_string(port.rank) +
+                                 " dimensions, at most " + std::to_string(kMaxRank) + " can be served");
+  }
+  made.shape.rank = port.rank;
+  for (std::uint32_t i = 0; i < port.rank; ++i) made.shape.dims[i] = port.dims[i] < 0 ? kDynamic : port.dims[i];
+  return made;
+}
+
+void put_shape(const Shape& shape, servoir_buffer* buffer) {
+  static_assert(kMaxRank == SERVOIR_MAX_RANK);
+  buffer->rank = shape.rank;
+  std::copy(shape.dims.begin(), shape.dims.end(), buffer->dims);
+}
+
+class NativeModel final : public Model {
+ public:
+  static Result<std::unique_ptr<Model>> open(const servoir_backend* table, servoir_runtime* runtime,
+                                             const std::vector<std::string>& paths, const std::string& device,
+                                             const NativeBackend::Options& options) {
+    std::unique_ptr<NativeModel> made(new NativeModel(table));  // NOLINT: the constructor is private
+    std::vector<const char*> files;
+    for (const std::string& path : paths) files.push_back(path.c_str());
+    std::vector<servoir_option> pairs;
+    for (const auto& [key, value] : options) pairs.push_back({key.c_str(), value.c_str()});
+    servoir_error error{};
+    std::uint32_t code =
+        table->open_model(runtime, files.data(), files.size(), pairs.data(), pairs.size(), &made->model_, &error);
+    if (code != SERVOIR_OK) return Status(code_of(code), text_of(error));
+    SERVOIR_RETURN_IF_ERROR(made->read_ports(paths.empty() ? "" : paths[0]));
+    code = table->create_instance(made->model_, device.c_str(), &made->instance_, &error);
+    if (code != SERVOIR_OK) return Status(code_of(code), (paths.empty() ? "" : paths[0] + ": ") + text_of(error));
+    return std::unique_ptr<Model>(std::move(made));
+  }
+
+  ~NativeModel() override {
+    if (instance_ != nullptr) table_->destroy_instance(instance_);
+    if (model_ != nullptr) table_->close_model(model_);
+  }
+  NativeModel(const NativeModel&) = delete;
+  NativeModel& operator=(const NativeModel&) = delete;
+
+  [[nodiscard]] const std::vector<ModelPort>& inputs() const override { return inputs_; }
+  [[nodiscard]] const std::vector<ModelPort>& outputs() const override { return outputs_; }
+
+  [[nodiscard]] Status execute(std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) override {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      servoir_buffer& buffer = in_[i];
+      buffer.data = inputs[i].data;
+      buffer.bytes = inputs[i].bytes;
+      buffer.dtype = static_cast<std::uint32_t>(inputs[i].dtype);
+      put_shape(inputs[i].shape, &buffer);
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      servoir_buffer& buffer = out_[i];
+      buffer.data = outputs[i].data;
+      buffer.bytes = outputs[i].bytes;
+      buffer.dtype = static_cast<std::uint32_t>(outputs[i].dtype);
+      put_shape(outputs[i].shape, &buffer);
+      if (!outputs[i].expected) buffer.rank = SERVOIR_UNKNOWN_RANK;
+    }
+    error_.text[0] = '\0';
+    const std::uint32_t code = table_->execute(instance_, in_.data(), in_.size(), out_.data(), out_.size(), &error_);
+    if (code != SERVOIR_OK) return {code_of(code), text_of(error_)};
+    for (std::size_t i = 0; i < outputs.size(); ++i) SERVOIR_RETURN_IF_ERROR(take(out_[i], outputs_[i], &outputs[i]));
+    return Status::Ok();
+  }
+
+ private:
+  explicit NativeModel(const servoir_backend* table) : table_(table) {}
+
+  Status read_ports(const std::string& path) {
+    for (std::uint64_t i = 0; i < table_->input_count(model_); ++i) {
+      servoir_port port{};
+      table_->input(model_, i, &port);
+      SERVOIR_ASSIGN_OR_RETURN(ModelPort made, port_of(port, path + ": input " + std::to_string(i)));
+      inputs_.push_back(std::move(made));
+    }
+    for (std::uint64_t i = 0; i < table_->output_count(model_); ++i) {
+      servoir_port port{};
+      table_->output(model_, i, &port);
+      SERVOIR_ASSIGN_OR_RETURN(ModelPort made, port_of(port, path + ": output " + std::to_string(i)));
+      outputs_.push_back(std::move(made));
+    }
+    in_.resize(inputs_.size());
+    out_.resize(outputs_.size());
+    return Status::Ok();
+  }
+
+  // Checks what the plug-in reports before anything is copied by it.
+  static Status take(const servoir_buffer& buffer, const ModelPort& port, ModelOutput* output) {
+    if (buffer.rank > kMaxRank || !is_known(buffer.dtype)) {
+      return Status::Internal("output '" + port.name + "' came back without a type or shape");
+    }
+    output->dtype = static_cast<DataType>(buffer.dtype);
+    output->shape.rank = buffer.rank;
+    output->shape.dims.fill(0);
+    std::copy_n(buffer.dims, buffer.rank, output->shape.dims.begin());
+    SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t bytes, output->shape.byte_size(output->dtype));
+    if (bytes != buffer.bytes || (bytes != 0 && buffer.data == nullptr) ||
+        (buffer.data == output->data && bytes > output->bytes)) {
+      return Status::Internal("output '" + port.name + "' came back with " + std::to_string(buffer.bytes) +
+                              " bytes for shape " + output->shape.text());
+    }
+    output->data = static_cast<std::byte*>(buffer.data);
+    output->bytes = bytes;
+    return Status::Ok();
+  }
+
+  const servoir_backend* table_;
+  servoir_model* model_ = nullptr;
+  servoir_instance* instance_ = nullptr;
+  std::vector<ModelPort> inputs_;
+  std::vector<ModelPort> outputs_;
+  std::vector<servoir_buffer> in_;
+  std::vector<servoir_buffer> out_;
+  servoir_error error_{};
+};
+
+}  // namespace
+
+Result<std::shared_ptr<NativeBackend>> NativeBackend::load(const std::string& plugin, std::vector<SearchPlace> places) {
+  // Never closed: a runtime's threads may outlive every model.
+  void* library = ::dlopen(plugin.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* text = ::dlerror();
+    return Status::NotFound("the plug-in " + plugin + " cannot be loaded: " + (text != nullptr ? text : "no reason"));
+  }
+  using Entry = const servoir_backend* (*)();
+  const auto entry = reinterpret_cast<Entry>(::dlsym(library, SERVOIR_BACKEND_SYMBOL));
+  if (entry == nullptr) {
+    return Status::FailedPrecondition(plugin + " is not a plug-in of this Servoir: it has no function " +
+                                      SERVOIR_BACKEND_SYMBOL);
+  }
+  const servoir_backend* table = entry();
+  if (table == nullptr || table->interface_version != SERVOIR_BACKEND_INTERFACE ||
+      table->struct_bytes < sizeof(servoir_backend)) {
+    return Status::FailedPrecondition(plugin + " was built for another version of the plug-in interface than " +
+                                      std::to_string(SERVOIR_BACKEND_INTERFACE) + "; rebuild it");
+  }
+  std::shared_ptr<NativeBackend> made(new NativeBackend());  // NOLINT: the constructor is private
+  made->table_ = table;
+
+  const auto initialise = [&made](const std::vector<const char*>& libraries) {
+    servoir_error error{};
+    const std::uint32_t code = made->table_->initialise(libraries.data(), libraries.size(), &made->runtime_, &error);
+    return code == SERVOIR_OK ? Status::Ok() : Status(code_of(code), text_of(error));
+  };
+  LibrarySearch search{std::string(table->name) + "'s library", {}, std::move(places), true};
+  for (const char* const* pattern = table->library_patterns; pattern != nullptr && *pattern != nullptr; ++pattern) {
+    search.patterns.emplace_back(*pattern);
+  }
+  if (search.patterns.empty()) {
+    SERVOIR_RETURN_IF_ERROR(initialise({}));
+    return made;
+  }
+  made->search_ = find_library(search, [&](const std::string& path) { return initialise({path.c_str()}); });
+  if (!made->search_.found()) {
+    return Status::NotFound("no usable library of backend '" + std::string(table->name) + "' (" +
+                            search.patterns.front() + "); tried:\n" + made->search_.text());
+  }
+  return made;
+}
+
+Result<std::unique_ptr<Model>> NativeBackend::open(const std::vector<std::string>& paths, const std::string& device,
+                                                   const Options& options) const {
+  return NativeModel::open(table_, runtime_, paths, device, options);
+}
+
+}  // namespace servoir

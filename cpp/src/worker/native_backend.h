@@ -1,0 +1,42 @@
+// NativeBackend: a plug-in (servoir/backend.h) with the runtime it wraps; NativeModel: a model opened by one.
+//
+// A backend is loaded once and stays for the life of the process (its runtime may have threads of its own). Loading and
+// opening: one thread at a time. Models keep what they need.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "discovery/library_search.h"
+#include "servoir/backend.h"
+#include "worker/model.h"
+
+namespace servoir {
+
+class NativeBackend {
+ public:
+  // Loads the plug-in, then looks for its runtime's library in `places`, in order, then in the loader's own paths.
+  // NotFound with every candidate tried and why it was refused.
+  static Result<std::shared_ptr<NativeBackend>> load(const std::string& plugin, std::vector<SearchPlace> places);
+
+  using Options = std::vector<std::pair<std::string, std::string>>;
+  // paths[0] is the model's file, the others belong to it. The model is ready to run on `device`.
+  [[nodiscard]] Result<std::unique_ptr<Model>> open(const std::vector<std::string>& paths, const std::string& device,
+                                                    const Options& options) const;
+
+  [[nodiscard]] std::string name() const { return table_->name; }
+  [[nodiscard]] std::string version() const { return table_->runtime_version(runtime_); }
+  // The library in use, and what was tried before it.
+  [[nodiscard]] const SearchOutcome& search() const { return search_; }
+
+ private:
+  NativeBackend() = default;
+  const servoir_backend* table_ = nullptr;
+  servoir_runtime* runtime_ = nullptr;
+  SearchOutcome search_;
+};
+
+}  // namespace servoir

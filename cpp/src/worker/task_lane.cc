@@ -1,0 +1,123 @@
+#include "worker/task_lane.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace servoir {
+namespace {
+
+Status unexpected(Kind kind) {
+  return Status::Internal("the server sent a record of kind " + std::to_string(static_cast<std::uint32_t>(kind)) +
+                          " that nothing in this worker waits for");
+}
+
+}  // namespace
+
+Result<bool> TaskLane::next(RunTask* task, int timeout_ms) {
+  if (stopped()) return false;
+  if (!waiting_runs_.empty()) {
+    *task = std::move(waiting_runs_.front());
+    waiting_runs_.pop_front();
+    return true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped()) return false;
+    listening_ = true;
+  }
+  auto record = lane_->wait(timeout_ms);
+  {
+    const std::lock_guard lock(mutex_);
+    listening_ = false;
+  }
+  if (!record.ok()) return record.status();
+  if (!record->has_value()) return false;
+  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(**record).kind());
+  if (kind != Kind::kRun) return unexpected(kind);
+  SERVOIR_RETURN_IF_ERROR(read_run(**record, task));
+  lane_->release();
+  return true;
+}
+
+Result<std::span<const std::byte>> TaskLane::answer() {
+  while (true) {
+    SERVOIR_ASSIGN_OR_RETURN(const auto record, lane_->wait(-1));
+    if (!record.has_value()) return Status::Unavailable("this worker is being stopped");
+    SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(*record).kind());
+    if (kind != Kind::kRun) return *record;
+    RunTask run;
+    SERVOIR_RETURN_IF_ERROR(read_run(*record, &run));
+    waiting_runs_.push_back(std::move(run));
+    lane_->release();
+  }
+}
+
+Result<Room> TaskLane::more_room(std::uint64_t task, std::uint64_t bytes) {
+  NeedRoomHead need;
+  need.task = task;
+  need.bytes = bytes;
+  writer_.clear();
+  writer_.put(need);
+  SERVOIR_RETURN_IF_ERROR(lane_->post(writer_.bytes()));
+  SERVOIR_ASSIGN_OR_RETURN(const auto record, answer());
+  MessageReader reader(record);
+  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, reader.kind());
+  const auto* found = reader.get<RoomHead>();
+  if (kind != Kind::kRoom || found == nullptr || found->task != task) return unexpected(kind);
+  const RoomHead room = *found;
+  lane_->release();
+  if (room.failed != 0) {
+    return Status::ResourceExhausted("the server has no memory left for " + std::to_string(bytes) +
+                                     " bytes of results");
+  }
+  if (room.bytes < bytes) return Status::Internal("the server gave less room than was asked for");
+  return Room{room.offset, room.bytes};
+}
+
+Status TaskLane::call(CallRequest* request, RowsResult* result) {
+  request->call = ++calls_;
+  writer_.clear();
+  write_call(*request, &writer_);
+  SERVOIR_RETURN_IF_ERROR(lane_->post(writer_.bytes()));
+  SERVOIR_ASSIGN_OR_RETURN(const auto record, answer());
+  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(record).kind());
+  if (kind != Kind::kCalled) return unexpected(kind);
+  SERVOIR_RETURN_IF_ERROR(read_rows_result(record, result));
+  lane_->release();
+  if (result->id != request->call || result->rows != request->rows) {
+    return Status::Internal("the server answered another model call than the one that waits");
+  }
+  return Status::Ok();
+}
+
+Status TaskLane::done(const RowsResult& result) {
+  writer_.clear();
+  write_done(result, &writer_);
+  Status status = lane_->post(writer_.bytes());
+  if (status.code() != Code::kInvalidArgument) return status;
+  // Too long for the ring: only error texts, or results of very many different shapes, can have made it so.
+  RowsResult shorter;
+  shorter.id = result.id;
+  shorter.rows = result.rows;
+  shorter.run_ns = result.run_ns;
+  for (std::uint32_t row = 0; row < result.rows; ++row) {
+    const auto known = std::find_if(result.failures.begin(), result.failures.end(),
+                                    [row](const RowsResult::Failure& failure) { return failure.row == row; });
+    shorter.failures.push_back({row, known != result.failures.end() ? known->code : Code::kResourceExhausted,
+                                "the results of this batch are too many and too different to be sent; use smaller "
+                                "batches"});
+    if (known != result.failures.end()) shorter.failures.back().text = known->text.substr(0, 100);
+  }
+  writer_.clear();
+  write_done(shorter, &writer_);
+  return lane_->post(writer_.bytes());
+}
+
+void TaskLane::stop() {
+  const std::lock_guard lock(mutex_);
+  stopped_.store(true, std::memory_order_relaxed);
+  if (listening_) lane_->stop();
+}
+
+}  // namespace servoir
