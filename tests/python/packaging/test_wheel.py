@@ -90,7 +90,7 @@ def test_every_source_file_of_the_package_is_in_it(wheel: zipfile.ZipFile) -> No
 
 
 def test_nothing_strange_is_in_it(wheel: zipfile.ZipFile) -> None:
-    kinds = {".py", ".pyi", ".typed", ".proto", ".json", ".so"}
+    kinds = {".py", ".pyi", ".typed", ".proto", ".json", ".so", ".txt"}
     for name in wheel.namelist():
         path = PurePosixPath(name)
         known = path.suffix in kinds or path.parts[0].endswith(".dist-info") or path.parts[0] == "servoir.libs"
@@ -122,6 +122,20 @@ def test_the_metadata_is_that_of_the_project(wheel: zipfile.ZipFile) -> None:
     assert sorted(metadata.get_all("Provides-Extra")) == ["all", "onnxruntime", "openvino"]
     needed = [requirement for requirement in metadata.get_all("Requires-Dist") if "extra ==" not in requirement]
     assert sorted(re.split(r"[^\w-]", requirement)[0] for requirement in needed) == ["grpcio", "numpy"]
+
+
+def test_it_has_the_licences_of_what_is_grafted(wheel: zipfile.ZipFile) -> None:
+    names = [PurePosixPath(name).name for name in wheel.namelist()]
+    grafted = {re.split(r"[-.]", name)[0] for name in names if re.match(r"lib.*\.so\.", name)}
+    known = {
+        "libnghttp2": "libnghttp2",
+        "libsimdjson": "libsimdjson",
+        "libssl": "libssl",
+        "libcrypto": "libssl",
+        "libfmt": "libfmt",
+    }
+    for library in grafted:
+        assert f"{known[library]}.txt" in names
 
 
 def test_its_record_has_every_file_with_its_hash(wheel: zipfile.ZipFile) -> None:
