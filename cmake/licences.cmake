@@ -5,3 +5,9 @@ foreach(package libnghttp2 libsimdjson libssl libfmt libspdlog libboost libproto
     install(FILES ${text} DESTINATION servoir/licences RENAME ${package}.txt)
   endif()
 endforeach()
+# pybind11 comes from PyPI when pip builds.
+file(GLOB text ${pybind11_DIR}/../../../../pybind11-*.dist-info/licenses/LICENSE /usr/share/doc/pybind11-dev/copyright)
+if(text)
+  list(GET text 0 text)
+  install(FILES ${text} DESTINATION servoir/licences RENAME pybind11.txt)
+endif()

@@ -62,7 +62,7 @@ count_tests() {
 }
 
 stage_clang_format() {
-  find cpp tests bench \( -name '*.h' -o -name '*.cc' \) -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
+  find cpp tests bench \( -name '*.h' -o -name '*.cc' -o -name '*.cpp' \) -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
 }
 
 stage_ruff() {
