@@ -1,0 +1,114 @@
+"""From ServableStartConfigs to what is to be started: directories and versions found, configs of one version merged."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from servoir.server.config import ServableStartConfig
+
+CONFIG_FILE = "servable_config.py"
+_VERSION = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ServablePlan:
+    """One version of one servable."""
+
+    directory: str  # servable_directory, absolute
+    name: str
+    version: int
+    device_ids: tuple[int, ...]
+    device_type: str | None
+    parallel_workers: int
+    dec_key: bytes | None = field(repr=False)
+    dec_mode: str
+
+    @property
+    def extra_workers(self) -> int:
+        """Workers beside those of the devices."""
+        return max(0, self.parallel_workers - len(self.device_ids))
+
+    @property
+    def model_workers(self) -> int:
+        """Workers that load the models."""
+        return len(self.device_ids) or self.extra_workers
+
+
+def version_names(names: Iterable[str]) -> tuple[list[int], list[str]]:
+    """The versions among the names of directories, and the names that look like one but have leading zeros."""
+    versions: list[int] = []
+    odd: list[str] = []
+    for name in names:
+        if _VERSION.match(name):
+            versions.append(int(name))
+        elif _VERSION.match(name.lstrip("0")):
+            odd.append(name)
+    return sorted(versions), sorted(odd)
+
+
+def versions_on_disk(servable: str) -> tuple[list[int], list[str]]:
+    with os.scandir(servable) as entries:
+        return version_names(entry.name for entry in entries if entry.is_dir())
+
+
+def _check_place(directory: str, name: str) -> None:
+    servable = os.path.join(directory, name)
+    if not os.path.isdir(servable):
+        raise RuntimeError(
+            f"Servable '{name}': there is no directory '{servable}'; it should be the directory 'servable_name' in"
+            f" 'servable_directory' of its ServableStartConfig"
+        )
+    config = os.path.join(servable, CONFIG_FILE)
+    if not os.path.isfile(config):
+        raise RuntimeError(f"Servable '{name}': there is no file '{config}'")
+
+
+def _merge(first: ServablePlan, second: ServablePlan) -> ServablePlan:
+    for what in ("dec_key", "dec_mode", "device_type"):
+        if getattr(first, what) != getattr(second, what):
+            raise RuntimeError(
+                f"Servable '{first.name}', version {first.version}, is to be started by several configs whose"
+                f" '{what}' differ"
+            )
+    ids = first.device_ids + tuple(device for device in second.device_ids if device not in first.device_ids)
+    return replace(first, device_ids=ids, parallel_workers=max(first.parallel_workers, second.parallel_workers))
+
+
+def make_plans(configs: Sequence[ServableStartConfig]) -> tuple[list[ServablePlan], list[str]]:
+    """The plans in the order of the configs, and warnings. RuntimeError for what is not there or does not agree."""
+    directories: dict[str, str] = {}
+    plans: dict[tuple[str, int], ServablePlan] = {}
+    warnings: list[str] = []
+    for config in configs:
+        name, directory = config.servable_name, config.servable_directory
+        known = directories.get(name)
+        if known is not None and known != directory:
+            raise RuntimeError(
+                f"Servable '{name}' is to be started from two directories, '{known}' and '{directory}'; a name can have"
+                f" one only"
+            )
+        if known is None:
+            _check_place(directory, name)
+            directories[name] = directory
+        versions, odd = versions_on_disk(os.path.join(directory, name))
+        for entry in odd:
+            warning = f"Servable '{name}': directory '{entry}' is not taken for a version because of its leading zeros"
+            if warning not in warnings:
+                warnings.append(warning)
+        version = config.version_number or (versions[-1] if versions else 1)
+        plan = ServablePlan(
+            directory=directory,
+            name=name,
+            version=version,
+            device_ids=config.device_ids,
+            device_type=config.device_type,
+            parallel_workers=config.num_parallel_workers,
+            dec_key=config.dec_key,
+            dec_mode=config.dec_mode,
+        )
+        before = plans.get((name, version))
+        plans[name, version] = _merge(before, plan) if before else plan
+    return list(plans.values()), warnings

@@ -1,0 +1,113 @@
+"""A servable version that is served, its workers, and the call of start_servables that started it.
+
+Belongs to the supervisor's thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from servoir.control import Message
+from servoir.server import limits
+from servoir.server.plan import ServablePlan
+from servoir.server.worker_process import Worker, WorkerState
+
+
+@dataclass(eq=False)
+class Served:
+    plan: ServablePlan
+    sharing_workers: int  # workers with models on this machine, this servable's and others
+    usable_cores: float
+    launch: Launch | None  # until its start is done
+    workers: list[Worker] = field(default_factory=list)
+    spec: dict[str, Any] | None = None  # the graph that its first worker told
+    number: int | None = None  # the scheduler's, while it is published
+    extra_started: bool = False
+    answered: int = 0  # instances answered at the last crash
+    threads: int | None = None  # of each model
+
+    def first_workers(self) -> list[Worker]:
+        """One a device; without devices the extra workers, which load the models themselves."""
+        if self.plan.device_ids:
+            return [Worker(self.plan, device, 0, loads_models=True) for device in self.plan.device_ids]
+        return [Worker(self.plan, None, index, loads_models=True) for index in range(self.plan.extra_workers)]
+
+    def extra_workers(self) -> list[Worker]:
+        """Beside those with devices."""
+        return [Worker(self.plan, None, index, loads_models=False) for index in range(self.plan.extra_workers)]
+
+    def accept(self, worker: Worker, ready: Message) -> None:
+        """RuntimeError if the worker's graph is not that of the others."""
+        if worker.loads_models:
+            spec = ready["spec"]
+            if self.spec is None:
+                self.spec = spec
+            elif self.spec != spec:
+                raise RuntimeError(
+                    "its servable_config.py or its models describe other methods than those of the workers before it;"
+                    " they may not change while the servable is served"
+                )
+            self.threads = ready["threads"]
+
+    def has_functions(self) -> bool:
+        return self.spec is not None and any(callee["kind"] == "function" for callee in self.spec["callees"])
+
+    def model_count(self) -> int:
+        if self.spec is None:
+            return 0
+        return len({callee["name"] for callee in self.spec["callees"] if callee["kind"] == "model"})
+
+    def threads_from_environment(self) -> int | None:
+        return limits.environment_number("SERVOIR_BACKEND_THREADS")
+
+    def any_alive(self) -> bool:
+        return any(worker.state in (WorkerState.READY, WorkerState.LEAVING) for worker in self.workers)
+
+    def gone(self) -> bool:
+        """All workers with a device have gone for good; without devices, all workers."""
+        return all(worker.state is WorkerState.GONE for worker in self.workers if worker.loads_models)
+
+    def started(self) -> bool:
+        if any(worker.state is not WorkerState.READY for worker in self.workers):
+            return False
+        return self.extra_started or not self.plan.device_ids
+
+
+@dataclass(eq=False)
+class Launch:
+    """One call of start_servables, from another thread, which waits for `done`."""
+
+    plans: list[ServablePlan]
+    served: list[Served] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+    error: str | None = None
+
+    def complete(self) -> bool:
+        return all(served.started() for served in self.served)
+
+    def succeed(self) -> None:
+        for served in self.served:
+            served.launch = None
+        self.done.set()
+
+    def fail(self, error: str) -> None:
+        """The first error counts."""
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+    def report(self) -> list[str]:
+        """What the people at the terminal want to know: a line for each servable."""
+        lines = []
+        for served in self.served:
+            plan, models = served.plan, served.model_count()
+            line = f"Servable '{plan.name}' version {plan.version}: {len(served.workers)} workers"
+            if models and served.threads is not None:
+                line += (
+                    f", threads per model: {served.threads} (usable cores {served.usable_cores:g} /"
+                    f" {served.sharing_workers} workers with models / {models} models)"
+                )
+            lines.append(line)
+        return lines

@@ -1,0 +1,91 @@
+"""A worker's life: hello, load, ready, serve, end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import sys
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from servoir import _core
+from servoir.control import ControlError, ControlSocket, Message
+from servoir.worker.ending import Ending
+
+if TYPE_CHECKING:
+    from servoir._core import WorkerRuntime
+
+_OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoReturn:
+    control = ControlSocket(socket.socket(fileno=control_fd))
+    ending = Ending(control, runtime)
+    control.send(
+        {
+            "type": "hello",
+            "version": _core.__version__,
+            "channel_version": _core.channel_version,
+            "pid": os.getpid(),
+        }
+    )
+    message = control.receive()
+    if message is None or message["type"] != "load":
+        os._exit(0)
+    ending.watch()
+    ready = _load(message, runtime, control)
+    functions, models = lane_fds[:2], lane_fds[2:]
+    if ready["models"]:
+        runtime.serve_models(models[0], models[1])
+    ending.serve()
+    try:
+        control.send(ready)
+    except ControlError:
+        os._exit(1)
+    if not ending.told.is_set():
+        if ready["functions"]:
+            runtime.serve_functions(functions[0], functions[1])
+        else:
+            ending.told.wait()
+    _end()
+
+
+def _load(message: Message, runtime: WorkerRuntime, control: ControlSocket) -> Message:
+    # Imported here: numpy, and all else that takes its time.
+    from servoir.worker.load import load
+
+    try:
+        return load(message, runtime)
+    except BaseException as error:  # a SystemExit of the configuration is a failure as well
+        traceback.print_exc()
+        sys.stderr.flush()
+        with contextlib.suppress(ControlError):  # the server is gone; the log has it
+            control.send({"type": "failed", "text": _describe(error), "traceback": "".join(_user_traceback(error))})
+        os._exit(1)
+
+
+def _describe(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(type(error), error)).strip()
+
+
+def _user_traceback(error: BaseException) -> list[str]:
+    """The traceback without the frames of the import system and of the worker itself."""
+    inner: TracebackType | None = error.__traceback__
+    while inner is not None and _is_own(inner.tb_frame.f_code.co_filename):
+        inner = inner.tb_next
+    return traceback.format_exception(type(error), error, inner)
+
+
+def _is_own(filename: str) -> bool:
+    return filename.startswith((_OWN_DIRECTORY, "<frozen importlib")) or "/importlib/" in filename
+
+
+def _end() -> NoReturn:
+    """What the interpreter does at its end, without the destructors of modules: those of backends may hang."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
