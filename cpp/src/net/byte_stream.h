@@ -1,0 +1,38 @@
+// ByteStream: the one place where bytes pass between a connection and its socket. TLS is another ByteStream; nothing
+// above knows the difference.
+//
+// Non-blocking. Belongs to the connection's I/O thread. Does not own the descriptor.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace servoir {
+
+struct IoResult {
+  enum class State {
+    kOk,          // `bytes` were moved, more may be possible now
+    kWouldBlock,  // wait for the socket, then call again
+    kEnd,         // the peer has ended its side
+    kFailed,      // the connection is broken: `error`
+  };
+  State state = State::kOk;
+  std::size_t bytes = 0;
+  int error = 0;  // an errno value
+};
+
+class ByteStream {
+ public:
+  virtual ~ByteStream() = default;
+  [[nodiscard]] virtual IoResult read(std::span<std::byte> into) = 0;
+  [[nodiscard]] virtual IoResult write(std::span<const iovec> pieces) = 0;
+  // Whether a read that did not fill its buffer has emptied the socket, so that no further read is worth its price.
+  [[nodiscard]] virtual bool short_read_is_last() const = 0;
+};
+
+[[nodiscard]] std::unique_ptr<ByteStream> make_plain_stream(int fd);
+
+}  // namespace servoir

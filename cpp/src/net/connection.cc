@@ -1,0 +1,150 @@
+#include "net/connection.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <string>
+
+#include "base/log.h"
+
+namespace servoir {
+namespace {
+
+constexpr int kReadsInOneGo = 4;  // then the other connections have their turn
+constexpr std::size_t kPieces = 256;
+constexpr std::uint32_t kLingerSweeps = 2;
+
+}  // namespace
+
+Connection::Connection(IoThread* thread, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener)
+    : thread_(thread),
+      watch_(thread, std::move(socket)),
+      stream_(std::move(stream)),
+      listener_(listener),
+      output_(thread->chunks()) {}
+
+Connection::~Connection() = default;
+
+void Connection::start() {
+  last_taken_ = thread_->sweeps();
+  progress();
+  thread_->enlist(shared_from_this());
+  reading_ = true;
+  watch_.wait_readable(shared_from_this());
+}
+
+void Connection::close() {
+  if (closed_) return;
+  const auto self = shared_from_this();
+  closed_ = true;
+  on_closed();
+  output_.clear();
+  watch_.close();
+  thread_->dismiss(this);
+}
+
+void Connection::finish() {
+  finishing_ = true;
+  need_flush();
+}
+
+void Connection::need_flush() {
+  if (flush_scheduled_ || closed_) return;
+  flush_scheduled_ = true;
+  thread_->need_flush(shared_from_this());
+}
+
+void Connection::on_readable() {
+  reading_ = false;
+  if (closed_) return;
+  for (int i = 0; i < kReadsInOneGo; ++i) {
+    const std::span<std::byte> buffer = thread_->receive_buffer();
+    const IoResult result = stream_->read(buffer);
+    if (result.state == IoResult::State::kWouldBlock) break;
+    if (result.state == IoResult::State::kEnd) {
+      if (shut_) {
+        close();
+      } else {
+        on_input_end();
+      }
+      return;
+    }
+    if (result.state == IoResult::State::kFailed) {
+      close();
+      return;
+    }
+    if (!finishing_) {
+      progress();
+      on_input(buffer.first(result.bytes));
+      if (closed_) return;
+    }
+    if (result.bytes < buffer.size() && stream_->short_read_is_last()) break;
+    if (!finishing_ && !wants_input()) break;
+  }
+  update_reading();
+}
+
+void Connection::update_reading() {
+  if (closed_ || reading_) return;
+  // While the peer does not take what it has asked for, it may not ask for more.
+  const bool wanted = shut_ || (!finishing_ && wants_input() && (!writing_ || output_.size() < kHighWater / 2));
+  if (!wanted) return;
+  reading_ = true;
+  watch_.wait_readable(shared_from_this());
+}
+
+void Connection::on_writable() {
+  writing_ = false;
+  if (!closed_) flush();
+}
+
+void Connection::flush() {
+  flush_scheduled_ = false;
+  if (closed_ || shut_) return;
+  std::array<iovec, kPieces> pieces;
+  while (!writing_) {
+    if (output_.size() < kHighWater) on_flush();
+    if (closed_ || output_.empty()) break;
+    const std::size_t count = output_.gather(pieces.data(), pieces.size());
+    const IoResult result = stream_->write({pieces.data(), count});
+    if (result.state == IoResult::State::kWouldBlock) {
+      writing_ = true;
+      watch_.wait_writable(shared_from_this());
+    } else if (result.state != IoResult::State::kOk) {
+      close();
+      return;
+    } else {
+      last_taken_ = thread_->sweeps();
+      output_.consume(result.bytes);
+    }
+  }
+  if (closed_) return;
+  if (finishing_ && output_.empty()) {
+    // The peer may still be sending. Closing now would make the kernel answer that with a reset, which can overtake
+    // what was just sent; so what comes is thrown away until the peer ends too, or some time has passed.
+    shut_ = true;
+    progress();
+    ::shutdown(watch_.fd(), SHUT_WR);
+  }
+  update_reading();
+}
+
+void Connection::sweep() {
+  if (closed_) return;
+  const std::uint32_t idle = thread_->sweeps() - last_progress_;
+  if (shut_) {
+    if (idle >= kLingerSweeps) close();
+    return;
+  }
+  if (output_.empty()) last_taken_ = thread_->sweeps();
+  const bool deaf = thread_->sweeps() - last_taken_ >= thread_->idle_sweeps();
+  if (deaf || (idle >= thread_->idle_sweeps() && is_waiting_for_peer())) {
+    SERVOIR_DEBUG(std::string("closing a connection: the client has ") +
+                  (deaf ? "not read its answers" : "sent nothing") + " for too long");
+    close();
+    return;
+  }
+  on_sweep();
+}
+
+}  // namespace servoir

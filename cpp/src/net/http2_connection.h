@@ -1,0 +1,75 @@
+// Http2Connection: HTTP/2 by prior knowledge with gRPC calls in its streams.
+//
+// nghttp2 keeps the protocol's state and turns bytes into callbacks; frames it makes go into the connection's output,
+// DATA without passing through nghttp2's buffers. What a client may occupy is bounded: streams, header bytes, frames
+// that ask for an answer, resets, and the answers that it does not read.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "net/connection.h"
+#include "net/grpc_call.h"
+#include "net/grpc_method.h"
+#include "schedule/scheduler.h"
+
+namespace servoir {
+
+// What the connections of a gRPC listener share; outlives them.
+struct GrpcContext {
+  const GrpcRoutes* routes = nullptr;
+  Scheduler* scheduler = nullptr;
+  std::uint64_t max_message_bytes = 100U << 20U;
+};
+
+class Http2Connection final : public Connection {
+ public:
+  static constexpr std::uint32_t kMaxStreams = 1024;
+  static constexpr std::uint32_t kMaxHeaderBytes = 16384;
+
+  Http2Connection(IoThread* thread, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener,
+                  std::shared_ptr<const GrpcContext> context);
+  ~Http2Connection() override;
+
+  // ---- for its calls
+  using Connection::closed;
+  using Connection::need_flush;
+  using Connection::thread;
+  [[nodiscard]] const GrpcContext& context() const { return *context_; }
+  // Headers and, unless `end`, the call's answer behind them.
+  void send_response(GrpcCall* call, std::span<const nghttp2_nv> headers, bool end);
+  void reset(GrpcCall* call, std::uint32_t http2_error);
+  // The call waits for, or has got, the scheduler's answer: the connection lives until all have come.
+  void answer_awaited();
+  void answer_come(GrpcCall* call);
+
+ protected:
+  void on_input(std::span<const std::byte> bytes) override;
+  void on_flush() override;
+  bool is_waiting_for_peer() const override { return false; }
+  void on_sweep() override;
+  void on_closed() override;
+
+ private:
+  struct Callbacks;
+  bool start_session();
+  GrpcCall* take_call();
+  void release_call(GrpcCall* call);
+
+  const std::shared_ptr<const GrpcContext> context_;
+  nghttp2_session* session_ = nullptr;
+  std::vector<std::unique_ptr<GrpcCall>> calls_;
+  std::vector<GrpcCall*> free_calls_;
+  GrpcCall* last_call_ = nullptr;
+  bool broken_ = false;         // the peer does not speak HTTP/2
+  std::size_t unconsumed_ = 0;  // DATA bytes of this input for which the connection's window was not yet opened
+  std::size_t awaited_ = 0;
+  std::shared_ptr<Connection> self_;  // while answers are awaited
+};
+
+}  // namespace servoir

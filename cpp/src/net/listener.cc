@@ -1,0 +1,203 @@
+#include "net/listener.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "base/log.h"
+
+namespace servoir {
+namespace {
+
+constexpr int kBacklog = 4096;
+constexpr int kAcceptsInOneGo = 64;
+constexpr std::chrono::milliseconds kPause{100};
+constexpr std::chrono::seconds kLogEvery{10};
+
+Status cannot_listen(const Address& address, std::string_view why) {
+  return Status::InvalidArgument("cannot listen on '" + address.text() + "': " + std::string(why));
+}
+
+Status cannot_listen(const Address& address, int error) {
+  std::string why = std::generic_category().message(error);
+  if (error == EADDRINUSE) why += ": another server, or another listener of this one, has it; choose another port";
+  if (error == EACCES) why += ": ports below 1024 and foreign directories need rights that this process does not have";
+  if (error == EADDRNOTAVAIL) why += ": no interface of this machine has this address";
+  return cannot_listen(address, why);
+}
+
+Result<ListeningSockets> open_unix(const Address& address) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, address.path.data(), address.path.size());  // parse_address checked the length
+  struct stat existing {};
+  if (::lstat(address.path.c_str(), &existing) == 0) {
+    if (S_ISDIR(existing.st_mode)) return cannot_listen(address, "there is a directory of this name");
+    if (::unlink(address.path.c_str()) != 0) {
+      return cannot_listen(address, "the existing file cannot be replaced: " + std::generic_category().message(errno));
+    }
+  }
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return cannot_listen(address, errno);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
+    if (errno == ENOENT) return cannot_listen(address, "the socket's directory does not exist; create it first");
+    return cannot_listen(address, errno);
+  }
+  if (::listen(socket.get(), kBacklog) != 0) return cannot_listen(address, errno);
+  ListeningSockets result;
+  result.sockets.push_back(std::move(socket));
+  result.bound = address;
+  return result;
+}
+
+// A name of digits and dots is meant as an address; asking a name server about it would take time and make no sense.
+bool looks_numeric(std::string_view host) { return host.find_first_not_of("0123456789.") == std::string_view::npos; }
+
+// Returns 0 or an errno value.
+int open_tcp(const addrinfo& info, std::uint16_t port, UniqueFd* listening) {
+  UniqueFd socket(::socket(info.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!socket.valid()) return errno;
+  const int on = 1;
+  // Lets a restart have the port while old connections linger; two that listen still exclude each other.
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  // An IPv6 wildcard would otherwise take the IPv4 port of another server as well.
+  if (info.ai_family == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+  sockaddr_storage name{};
+  std::memcpy(&name, info.ai_addr, info.ai_addrlen);
+  if (info.ai_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6&>(name).sin6_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in&>(name).sin_port = htons(port);
+  }
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), info.ai_addrlen) != 0 ||
+      ::listen(socket.get(), kBacklog) != 0) {
+    return errno;
+  }
+  *listening = std::move(socket);
+  return 0;
+}
+
+std::uint16_t bound_port(int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof(name);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
+  return ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(name).sin6_port
+                                          : reinterpret_cast<const sockaddr_in&>(name).sin_port);
+}
+
+}  // namespace
+
+Result<ListeningSockets> open_listening_sockets(const Address& address) {
+  if (address.is_unix) return open_unix(address);
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  if (looks_numeric(address.host) || address.host.find(':') != std::string::npos) hints.ai_flags |= AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (const int error = ::getaddrinfo(address.host.c_str(), nullptr, &hints, &found); error != 0) {
+    return cannot_listen(
+        address, "'" + address.host + "' is not an address or name of this machine (" + ::gai_strerror(error) + ")");
+  }
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, ::freeaddrinfo);
+
+  ListeningSockets result;
+  result.bound = address;
+  int first_error = 0;
+  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+    if (info->ai_family != AF_INET && info->ai_family != AF_INET6) continue;
+    UniqueFd socket;
+    const int error = open_tcp(*info, result.bound.port, &socket);
+    if (error == 0) {
+      if (result.bound.port == 0) result.bound.port = bound_port(socket.get());
+      result.sockets.push_back(std::move(socket));
+      continue;
+    }
+    // An address of the name that this machine does not have (::1 without IPv6) is no reason to give up.
+    if (error != EADDRNOTAVAIL && error != EAFNOSUPPORT) return cannot_listen(address, error);
+    if (first_error == 0) first_error = error;
+  }
+  if (result.sockets.empty()) return cannot_listen(address, first_error == 0 ? EADDRNOTAVAIL : first_error);
+  return result;
+}
+
+class Listener::Acceptor final : public FdEvents, public std::enable_shared_from_this<Acceptor> {
+ public:
+  Acceptor(IoThread* thread, UniqueFd socket, std::function<void(UniqueFd)> accepted)
+      : watch_(thread, std::move(socket)),
+        accepted_(std::move(accepted)),
+        retry_(thread, [this] { watch_.wait_readable(shared_from_this()); }) {}
+
+  void start() { watch_.wait_readable(shared_from_this()); }
+
+  void close() {
+    retry_.cancel();
+    watch_.close();
+  }
+
+  void on_readable() override {
+    for (int i = 0; i < kAcceptsInOneGo; ++i) {
+      UniqueFd socket(::accept4(watch_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!socket.valid()) {
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+        pause(errno);
+        return;
+      }
+      const int on = 1;
+      ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails on Unix sockets, which need none
+      accepted_(std::move(socket));
+    }
+    watch_.wait_readable(shared_from_this());
+  }
+
+ private:
+  void pause(int error) {
+    const Clock::time_point now = Clock::now();
+    if (now - last_log_ >= kLogEvery) {
+      last_log_ = now;
+      SERVOIR_WARNING("cannot accept a connection: " + std::generic_category().message(error) +
+                      "; accepting again as soon as there is room. More connections need a higher limit of open files "
+                      "(ulimit -n)");
+    }
+    retry_.set(now + kPause);
+  }
+
+  FdWatch watch_;
+  const std::function<void(UniqueFd)> accepted_;
+  Timer retry_;
+  Clock::time_point last_log_{};
+};
+
+Listener::Listener(IoThread* thread, ListeningSockets sockets, std::function<void(UniqueFd)> accepted)
+    : bound_(std::move(sockets.bound)) {
+  for (UniqueFd& socket : sockets.sockets) {
+    acceptors_.push_back(std::make_shared<Acceptor>(thread, std::move(socket), accepted));
+  }
+  struct stat file {};
+  if (bound_.is_unix && ::lstat(bound_.path.c_str(), &file) == 0) inode_ = file.st_ino;
+}
+
+Listener::~Listener() {
+  for (const auto& acceptor : acceptors_) acceptor->close();
+  struct stat file {};
+  if (bound_.is_unix && ::lstat(bound_.path.c_str(), &file) == 0 && file.st_ino == inode_) {
+    ::unlink(bound_.path.c_str());
+  }
+}
+
+void Listener::start() {
+  for (const auto& acceptor : acceptors_) acceptor->start();
+}
+
+}  // namespace servoir
