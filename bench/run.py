@@ -121,7 +121,7 @@ class Bench:
             raise RuntimeError(f"{servable}: {result.failed} of {result.requests} requests failed")
         if abs(result.reply_bytes - one.reply_bytes) > 0.02 * one.reply_bytes:
             raise RuntimeError(
-                f"{servable}: {result.reply_bytes:.1f} bytes a reply, {one.reply_bytes:.1f} when asked alone: some failed"
+                f"{servable}: {result.reply_bytes:.1f} bytes a reply, {one.reply_bytes:.1f} alone: some failed"
             )
         return result, sample
 
