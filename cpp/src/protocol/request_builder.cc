@@ -92,8 +92,8 @@ Result<std::byte*> RequestBuilder::tensor(int input, DataType dtype, const Shape
   std::byte* data = nullptr;
   if (is_text(dtype)) {
     const Method::Home& home = spec_->homes[index];
-    // In steps of 64 bytes, so that values of about the same length share a slab.
-    auto place = slabs_->reserve(SlabKey{home.slab_consumer, round_up(bytes, kBlockAlign)}, 1, home.batch_rows);
+    // In steps of 64 bytes, so that values of about the same length share a slab; they never make one array together.
+    auto place = slabs_->reserve(SlabKey{home.slab_consumer, round_up(bytes, kBlockAlign)}, 1, 1);
     if (!place.ok()) return place.status();
     ref.offset = place->offset;
     ref.block = std::move(place->block);

@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+#include <simdjson.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "protocol/rest.h"
+#include "protocol_world.h"
+
+namespace servoir {
+namespace {
+
+class RestWriter : public ::testing::Test {
+ protected:
+  std::shared_ptr<Request> request(const std::string& method, std::uint32_t instances) {
+    return std::make_shared<Request>(ProtocolWorld::must(world.scheduler->find("add", 0, method)), instances);
+  }
+  // "STATUS body"; the body must be JSON.
+  static std::string reply(const Request& of) {
+    Payload payload;
+    const int status = write_rest_reply(of, &payload);
+    const std::string body = payload_text(&payload);
+    simdjson::dom::parser parser;
+    EXPECT_EQ(parser.parse(body).error(), simdjson::SUCCESS) << body.substr(0, 200);
+    return std::to_string(status) + " " + body;
+  }
+  // How one output value is written.
+  std::string value(TensorRef tensor) {
+    auto of = request("echo", 1);
+    of->at(1, 0) = std::move(tensor);
+    const std::string text = reply(*of);
+    constexpr std::string_view kBefore = "200 {\"instances\":[{\"y\":";
+    EXPECT_TRUE(text.starts_with(kBefore)) << text;
+    EXPECT_TRUE(text.ends_with("}]}")) << text;
+    return text.substr(kBefore.size(), text.size() - kBefore.size() - 3);
+  }
+  template <typename T>
+  std::string numbers(DataType dtype, const Shape& shape, const std::vector<T>& values) {
+    return value(make_numbers(world.arena.get(), dtype, shape, values));
+  }
+  std::string text(DataType dtype, std::string_view bytes) {
+    return value(make_tensor(world.arena.get(), dtype, {}, bytes));
+  }
+
+  ProtocolWorld world;
+};
+
+TEST_F(RestWriter, Integers) {
+  EXPECT_EQ(numbers<std::int8_t>(DataType::kInt8, {3}, {-128, 0, 127}), "[-128,0,127]");
+  EXPECT_EQ(numbers<std::uint8_t>(DataType::kUint8, {}, {255}), "255");
+  EXPECT_EQ(numbers<std::int16_t>(DataType::kInt16, {1, 1}, {-32768}), "[[-32768]]");
+  EXPECT_EQ(numbers<std::uint16_t>(DataType::kUint16, {2}, {0, 65535}), "[0,65535]");
+  EXPECT_EQ(numbers<std::int32_t>(DataType::kInt32, {2, 2}, {1, -2, 3, -4}), "[[1,-2],[3,-4]]");
+  EXPECT_EQ(numbers<std::uint32_t>(DataType::kUint32, {}, {4294967295U}), "4294967295");
+  EXPECT_EQ(numbers<std::int64_t>(DataType::kInt64, {}, {std::numeric_limits<std::int64_t>::min()}),
+            "-9223372036854775808");
+  EXPECT_EQ(numbers<std::uint64_t>(DataType::kUint64, {}, {std::numeric_limits<std::uint64_t>::max()}),
+            "18446744073709551615");
+  EXPECT_EQ(numbers<std::uint8_t>(DataType::kBool, {2, 1}, {0, 1}), "[[false],[true]]");
+}
+
+TEST_F(RestWriter, FloatsHaveAFractionOrAnExponent) {
+  EXPECT_EQ(numbers<float>(DataType::kFloat32, {4}, {1.0F, -0.0F, 0.1F, 16777216.0F}), "[1.0,-0.0,0.1,16777216.0]");
+  EXPECT_EQ(numbers<float>(DataType::kFloat32, {2}, {1e20F, 1.5e-30F}), "[1e+20,1.5e-30]");
+  EXPECT_EQ(numbers<double>(DataType::kFloat64, {4}, {0.1, 100.0, 1e300, -2.2250738585072014e-308}),
+            "[0.1,100.0,1e+300,-2.2250738585072014e-308]");
+  EXPECT_EQ(numbers<float>(DataType::kFloat32, {3}, {NAN, INFINITY, -INFINITY}), "[null,null,null]");
+  EXPECT_EQ(numbers<double>(DataType::kFloat64, {}, {NAN}), "null");
+}
+
+TEST_F(RestWriter, EveryFloatComesBack) {
+  std::mt19937 random(5);
+  std::vector<float> values;
+  for (int i = 0; i < 200000; ++i) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(random());
+    float value = 0;
+    std::memcpy(&value, &bits, sizeof(value));
+    values.push_back(std::isfinite(value) ? value : static_cast<float>(i));
+  }
+  for (int i = 0; i < 100000; ++i) values.push_back(static_cast<float>(i - 50000) / 8);
+  const std::string json = numbers(DataType::kFloat32, {static_cast<std::int64_t>(values.size())}, values);
+  simdjson::dom::parser parser;
+  simdjson::dom::array array;
+  ASSERT_EQ(parser.parse(json).get(array), simdjson::SUCCESS);
+  std::size_t i = 0;
+  for (const simdjson::dom::element element : array) {
+    ASSERT_TRUE(element.is_double()) << values[i];
+    ASSERT_EQ(static_cast<float>(double(element)), values[i]);
+    ++i;
+  }
+  EXPECT_EQ(i, values.size());
+}
+
+TEST_F(RestWriter, HalvesAreWidened) {
+  EXPECT_EQ(numbers<std::uint16_t>(DataType::kFloat16, {9},
+                                   {0x3C00, 0xC000, 0x0000, 0x8000, 0x7BFF, 0x0001, 0x03FF, 0x7C00, 0x7E00}),
+            "[1.0,-2.0,0.0,-0.0,65504.0,5.9604645e-08,6.097555e-05,null,null]");
+}
+
+TEST_F(RestWriter, Strings) {
+  EXPECT_EQ(text(DataType::kString, "plain h\xc3\xa9"), "\"plain h\xc3\xa9\"");
+  EXPECT_EQ(text(DataType::kString, ""), "\"\"");
+  EXPECT_EQ(text(DataType::kString, std::string_view("\"\\/\n\r\t\x00\x1f\x7f", 9)),
+            "\"\\\"\\\\/\\n\\r\\t\\u0000\\u001f\x7f\"");
+  EXPECT_EQ(text(DataType::kString, "a\xff z\xc3"), "\"a\xEF\xBF\xBD z\xEF\xBF\xBD\"");
+  const std::string large(100000, 'q');
+  EXPECT_EQ(text(DataType::kString, large + "\"" + large), "\"" + large + "\\\"" + large + "\"");
+}
+
+TEST_F(RestWriter, Bytes) {
+  EXPECT_EQ(text(DataType::kBytes, "foob"), "{\"b64\":\"Zm9vYg==\"}");
+  EXPECT_EQ(text(DataType::kBytes, ""), "{\"b64\":\"\"}");
+  const std::string json = text(DataType::kBytes, std::string(100000, 'a'));
+  std::string expected;
+  for (int i = 0; i < 33333; ++i) expected += "YWFh";
+  EXPECT_EQ(json, "{\"b64\":\"" + expected + "YQ==\"}");
+}
+
+TEST_F(RestWriter, ZeroSize) {
+  EXPECT_EQ(numbers<float>(DataType::kFloat32, {0}, {}), "[]");
+  EXPECT_EQ(numbers<float>(DataType::kFloat32, {2, 0}, {}), "[[],[]]");
+}
+
+TEST_F(RestWriter, SeveralOutputsAndInstances) {
+  auto of = request("many", 2);
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    of->at(1, i) = make_numbers<std::int32_t>(world.arena.get(), DataType::kInt32, {}, {static_cast<std::int32_t>(i)});
+    of->at(2, i) = make_tensor(world.arena.get(), DataType::kString, {}, "s");
+    of->at(3, i) = make_numbers<float>(world.arena.get(), DataType::kFloat32, {1}, {2.0F});
+  }
+  EXPECT_EQ(reply(*of), "200 {\"instances\":[{\"a\":0,\"b\":\"s\",\"c\":[2.0]},{\"a\":1,\"b\":\"s\",\"c\":[2.0]}]}");
+}
+
+TEST_F(RestWriter, Errors) {
+  auto of = request("echo", 2);
+  of->at(1, 0) = make_numbers<std::int32_t>(world.arena.get(), DataType::kInt32, {}, {7});
+  of->errors[1] = Status::Internal("went \"wrong\"\xff");
+  EXPECT_EQ(reply(*of), "200 {\"instances\":[{\"y\":7},{\"error_msg\":\"went \\\"wrong\\\"\xEF\xBF\xBD\"}]}");
+  of->errors[0] = of->errors[1];
+  EXPECT_EQ(reply(*of), "500 {\"error_msg\":\"went \\\"wrong\\\"\xEF\xBF\xBD\"}");
+  of->errors[0] = Status::InvalidArgument("other");
+  EXPECT_EQ(reply(*of),
+            "500 {\"instances\":[{\"error_msg\":\"other\"},{\"error_msg\":\"went \\\"wrong\\\"\xEF\xBF\xBD\"}]}");
+  of->failure = Status::Unavailable("no worker");
+  EXPECT_EQ(reply(*of), "503 {\"error_msg\":\"no worker\"}");
+  Payload payload;
+  EXPECT_EQ(write_rest_failure(Status::ResourceExhausted("too many"), &payload), 429);
+  EXPECT_EQ(payload_text(&payload), "{\"error_msg\":\"too many\"}");
+}
+
+}  // namespace
+}  // namespace servoir
