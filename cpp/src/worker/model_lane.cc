@@ -1,5 +1,8 @@
 #include "worker/model_lane.h"
 
+#include <pthread.h>
+
+#include <csignal>
 #include <string>
 #include <utility>
 
@@ -14,8 +17,7 @@ ModelLane::~ModelLane() {
   join();
 }
 
-Status ModelLane::add(std::uint32_t callee, ModelSetup setup) {
-  SERVOIR_ASSIGN_OR_RETURN(BatchRunner runner, BatchRunner::create(std::move(setup), arena_));
+Status ModelLane::add(std::uint32_t callee, BatchRunner runner) {
   if (!runners_.try_emplace(callee, std::move(runner)).second) {
     return Status::AlreadyExists("callee " + std::to_string(callee) + " has a model already");
   }
@@ -23,9 +25,16 @@ Status ModelLane::add(std::uint32_t callee, ModelSetup setup) {
 }
 
 void ModelLane::start() {
+  // Signals are for the main thread, which runs their handlers.
+  sigset_t signals;
+  sigset_t before;
+  sigemptyset(&signals);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
+  ::pthread_sigmask(SIG_BLOCK, &signals, &before);
   thread_ = std::thread([this] {
     if (Status status = loop(); !status.ok()) on_broken_(status);
   });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void ModelLane::stop() { lane_.stop(); }

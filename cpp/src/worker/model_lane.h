@@ -26,7 +26,7 @@ class ModelLane {
   ModelLane& operator=(const ModelLane&) = delete;
 
   // The model behind the callee of this number. AlreadyExists if there is one.
-  [[nodiscard]] Status add(std::uint32_t callee, ModelSetup setup);
+  [[nodiscard]] Status add(std::uint32_t callee, BatchRunner runner);
   void start();
   // The batch that runs is finished and answered.
   void stop();

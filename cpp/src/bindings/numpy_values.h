@@ -1,0 +1,65 @@
+// Tensors of the arena as Python values, and Python values as tensors.
+//
+// What a function gets: an array that lies on the arena itself (writable, C order), or a str. What it may return:
+// arrays and numbers of numpy of the types that exist on the wire, bool, int, float, str, bytes, and objects with a
+// method asnumpy(). The interpreter lock is held by every caller.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "tensor/dtype.h"
+#include "tensor/shape.h"
+
+namespace servoir::bindings {
+
+namespace py = pybind11;
+
+// An array on this memory, which must outlive it. A null object with the Python error set on failure.
+[[nodiscard]] py::object array_on(DataType dtype, const Shape& shape, std::byte* data);
+
+// The value that a function gets: array_on() for numbers, a str, and for bytes an array of uint8. A null object with
+// the Python error set on failure (text that is not UTF-8).
+[[nodiscard]] py::object value_on(DataType dtype, const Shape& shape, std::byte* data, std::uint64_t bytes);
+
+// The numpy type number's DataType; kUnknown for those that cannot be served.
+[[nodiscard]] DataType data_type_of_numpy(int type_number);
+
+// A Python value that is to become a tensor.
+class Value {
+ public:
+  // InvalidArgument, naming the type, if it cannot become one. Keeps a reference.
+  [[nodiscard]] Status read(PyObject* object);
+  void clear() { owner_ = py::object(); }
+
+  [[nodiscard]] DataType dtype() const { return dtype_; }
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  // bytes() bytes.
+  [[nodiscard]] Status write(std::byte* to) const;
+
+ private:
+  [[nodiscard]] Status read_array(PyObject* array);
+  [[nodiscard]] Status read_foreign(PyObject* object);
+  template <typename T>
+  void set_number(DataType dtype, T number);
+  void set_text(DataType dtype, const char* text, std::uint64_t size);
+
+  py::object owner_;
+  DataType dtype_ = DataType::kUnknown;
+  Shape shape_;
+  std::uint64_t bytes_ = 0;
+  const void* data_ = nullptr;  // null: owner_ is an array whose elements do not lie one behind the other
+  std::array<std::byte, 8> number_{};
+  bool is_number_ = false;  // the value is in number_
+};
+
+// "ValueError: text" of the error that is set; clears it.
+[[nodiscard]] std::string take_error_text();
+
+}  // namespace servoir::bindings

@@ -1,0 +1,101 @@
+// NativeBackend and NativeModel for Python.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "native_model.h"
+#include "numpy_values.h"
+#include "python_model.h"
+#include "worker/native_backend.h"
+
+namespace servoir::bindings {
+namespace {
+
+using Places = std::vector<std::variant<std::string, std::pair<std::string, std::string>>>;
+
+std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& libraries) {
+  std::vector<SearchPlace> places;
+  for (const auto& place : libraries) {
+    if (const auto* path = std::get_if<std::string>(&place)) {
+      places.push_back({*path, "given"});
+    } else {
+      const auto& [directory, reason] = std::get<1>(place);
+      places.push_back({directory, reason});
+    }
+  }
+  auto loaded = NativeBackend::load(plugin, std::move(places));
+  if (!loaded.ok()) throw std::runtime_error(std::string(loaded.status().message()));
+  return std::move(loaded).value();
+}
+
+NativeModel open(const NativeBackend& backend, const std::string& path,
+                 const std::map<std::string, std::string>& options, const std::string& device,
+                 const std::vector<std::string>& companions) {
+  std::vector<std::string> paths = {path};
+  paths.insert(paths.end(), companions.begin(), companions.end());
+  auto opened = backend.open(paths, device, {options.begin(), options.end()});
+  if (!opened.ok()) throw std::runtime_error(std::string(opened.status().message()));
+  return {std::move(opened).value()};
+}
+
+// One batch outside of any lane: the outputs are copies.
+py::list execute(const NativeModel& native, const py::sequence& arrays) {
+  Model& model = *native.model;
+  if (arrays.size() != model.inputs().size()) {
+    throw std::runtime_error("the model has " + std::to_string(model.inputs().size()) + " inputs, got " +
+                             std::to_string(arrays.size()));
+  }
+  std::vector<Value> values(arrays.size());
+  std::vector<std::vector<std::byte>> memory(arrays.size());
+  std::vector<ModelInput> inputs(arrays.size());
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    if (Status status = values[i].read(py::object(arrays[i]).ptr()); !status.ok()) {
+      throw std::runtime_error("input " + std::to_string(i) + ": " + std::string(status.message()));
+    }
+    memory[i].resize(values[i].bytes());
+    if (Status status = values[i].write(memory[i].data()); !status.ok()) {
+      throw std::runtime_error(std::string(status.message()));
+    }
+    inputs[i] = {memory[i].data(), values[i].bytes(), values[i].dtype(), values[i].shape()};
+  }
+  std::vector<ModelOutput> outputs(model.outputs().size());
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = model.execute(inputs, outputs);
+  }
+  if (!status.ok()) throw std::runtime_error(std::string(status.message()));
+  py::list results;
+  for (const ModelOutput& output : outputs) {
+    const py::object view = array_on(output.dtype, output.shape, output.data);
+    if (!view) throw py::error_already_set();
+    results.append(view.attr("copy")());
+  }
+  return results;
+}
+
+}  // namespace
+
+void register_backend(py::module_& m) {
+  py::class_<NativeModel>(m, "NativeModel")
+      .def_property_readonly("inputs", [](const NativeModel& self) { return describe_ports(self.model->inputs()); })
+      .def_property_readonly("outputs", [](const NativeModel& self) { return describe_ports(self.model->outputs()); })
+      .def("execute", &execute, py::arg("inputs"));
+  py::class_<NativeBackend, std::shared_ptr<NativeBackend>>(m, "NativeBackend")
+      .def_static("load", &load, py::arg("plugin"), py::arg("libraries"), py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("name", &NativeBackend::name)
+      .def_property_readonly("version", &NativeBackend::version)
+      .def_property_readonly("library", [](const NativeBackend& self) { return self.search().path; })
+      .def_property_readonly("search_report", [](const NativeBackend& self) { return self.search().text(); })
+      .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device") = "CPU",
+           py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace servoir::bindings
