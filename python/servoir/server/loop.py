@@ -8,6 +8,7 @@ import itertools
 import os
 import queue
 import selectors
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,8 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._posted: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Nobody writes to the descriptor's number once it is closed. A signal handler may come in between: reentrant.
+        self._wake_lock = threading.RLock()
         self._selector.register(self._wake, selectors.EVENT_READ, self._run_posted)
         self._timers: list[tuple[float, int, Call]] = []
         self._numbers = itertools.count()
@@ -32,8 +35,9 @@ class Loop:
     def post(self, call: Call) -> None:
         """`call` is run soon by the loop's thread; never if the loop has ended."""
         self._posted.put(call)
-        with contextlib.suppress(OSError):  # the loop has ended
-            os.eventfd_write(self._wake, 1)
+        with self._wake_lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def watch(self, fd: int, call: Call) -> None:
         self._selector.register(fd, selectors.EVENT_READ, call)
@@ -61,8 +65,9 @@ class Loop:
                     _guarded(heapq.heappop(self._timers)[2])
         finally:
             self._selector.close()
-            os.close(self._wake)
-            self._wake = -1
+            with self._wake_lock:
+                os.close(self._wake)
+                self._wake = -1
 
     def _run_posted(self) -> None:
         os.eventfd_read(self._wake)

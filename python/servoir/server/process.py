@@ -25,8 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _lock = threading.RLock()
 _running: Running | None = None
 _max_enqueued_requests: int | None = None
-# A forked child keeps the parent's objects, so that nothing of them is taken down by its end.
-_left_behind: list[object] = []
 
 
 class Running:
@@ -162,14 +160,11 @@ def set_max_enqueued_requests(limit: int) -> None:
 
 
 def _after_fork() -> None:
-    """A child of fork serves nothing: it lets go of the workers, and never touches the core, whose threads it lacks."""
+    """A child of fork serves nothing: it lets go of workers and core, which stay the parent's."""
     global _lock, _running
     _lock = threading.RLock()
     for what in [_running, *_ended]:
-        if what is None:
-            continue
-        _left_behind.append(what)
-        if what.supervisor is not None:
+        if what is not None and what.supervisor is not None:
             for fd in what.supervisor.child_fds():
                 os.close(fd)
     _running = None

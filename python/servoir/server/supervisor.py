@@ -6,9 +6,11 @@ or when no worker is left for good. Everything about workers is done by this thr
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,7 +41,7 @@ class Supervisor:
         self._stopping = False
         self._finished = False
         self._thread = threading.Thread(target=self._run, name="servoir-workers", daemon=False)
-        server.on_lane_failure(self._lane_failed)
+        server.on_lane_failure(_weakly(self))
 
     # ---- any thread
 
@@ -78,7 +80,8 @@ class Supervisor:
     def _workers(self) -> list[Worker]:
         return [worker for served in self._served for worker in served.workers]
 
-    def _lane_failed(self, attachment: int, text: str) -> None:
+    def lane_failed(self, attachment: int, text: str) -> None:
+        """In a thread of the core: the worker behind the lane has broken the channel's protocol."""
         self._loop.post(lambda: self._end_offender(attachment, text))
 
     def _begin(self, launch: Launch) -> None:
@@ -210,7 +213,8 @@ class Supervisor:
             self._loop.unwatch(worker.pidfd)
         reason = describe_exit(worker.process.returncode) if worker.end_reason is None else worker.end_reason
         for attachment in worker.attachments:
-            self._server.detach_lane(attachment, reason)
+            with contextlib.suppress(RuntimeError):  # the core is stopped before the workers
+                self._server.detach_lane(attachment, reason)
         worker.attachments.clear()
         worker.close()
         self._after_end(served, worker)
@@ -307,8 +311,11 @@ class Supervisor:
         """Tells a worker to exit as soon as it holds nothing any more."""
         if worker.state is not WorkerState.LEAVING or worker.control is None:
             return
-        # Each lane is told, also when another still holds something.
-        empty = [self._server.drain_lane(attachment) for attachment in worker.attachments]
+        try:
+            # Each lane is told, also when another still holds something.
+            empty = [self._server.drain_lane(attachment) for attachment in worker.attachments]
+        except RuntimeError:
+            return  # the core was stopped, and the worker will be told to exit
         if all(empty):
             self._tell_exit(worker)
         else:
@@ -365,3 +372,15 @@ class Supervisor:
 
     def _check_stopped(self) -> None:
         self._finished = all(worker.state is WorkerState.GONE for worker in self._workers())
+
+
+def _weakly(supervisor: Supervisor) -> Callable[[int, str], None]:
+    """The core keeps the callback and the supervisor the core: a strong reference would keep both for ever."""
+    reference = weakref.ref(supervisor)
+
+    def lane_failed(attachment: int, text: str) -> None:
+        alive = reference()
+        if alive is not None:
+            alive.lane_failed(attachment, text)
+
+    return lane_failed

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from servoir import backends
 from servoir.control import Message
 from servoir.server import limits, plan
 from servoir.server.register.declarations import DEFAULT_MODEL_BATCH, Declarations, LoadedModel, SubgraphPorts
@@ -78,6 +77,8 @@ def _open(model: Model, servable: str, directory: str, message: Message, threads
         options["config_file"] = config
     if model.context is not None and model.context.thread_num is not None:
         threads = model.context.thread_num
+    from servoir import backends  # not for workers without models
+
     opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options)
     return OpenedModel(model, opened.subgraphs, batch_size(model, opened.subgraphs))
 

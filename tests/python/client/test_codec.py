@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from servoir.client import codec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -205,14 +204,10 @@ def test_packed_and_unpacked_dimensions_are_read() -> None:
 def test_a_reply_that_is_none_is_an_error(pb: Any) -> None:
     whole = reply(pb, [{"y": np.arange(4, dtype=np.float32)}])
     codec.read_reply(whole)
-    refused = 0
-    for end in range(len(whole)):
-        try:
+    first_field = 2 + whole[1]  # where the servable's field ends, the reply is whole, with no instances
+    for end in range(first_field + 1, len(whole)):
+        with pytest.raises(RuntimeError, match="reply cannot be read"):
             codec.read_reply(whole[:end])
-        except RuntimeError as error:
-            refused += 1
-            assert "reply cannot be read" in str(error)
-    assert refused > len(whole) / 2
     for data in (b"\xff" * 20, b"\x1b", b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"):
         with pytest.raises(RuntimeError, match="reply cannot be read"):
             codec.read_reply(data)

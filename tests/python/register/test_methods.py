@@ -1,0 +1,404 @@
+"""register_method and add_stage: the graph that they record, and what they refuse (api.md, sections 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from servoir.server import register
+from servoir.server.register.declarations import Declarations, LoadedModel, SubgraphPorts
+from servoir.server.register.model import Subgraph
+
+
+def one(x: Any) -> Any:
+    return x
+
+
+def two(x: Any, y: Any) -> Any:
+    return x, y
+
+
+def batched(instances: Any) -> Any:
+    return instances
+
+
+def other_batched(instances: Any) -> Any:
+    return instances
+
+
+def define(function: Callable[..., Any], output_names: Any = "y") -> None:
+    register.register_method(output_names)(function)
+
+
+def port(name: str, shape: list[int] | None = None) -> dict[str, Any]:
+    return {"name": name, "dtype": "float32", "shape": shape, "batched": True}
+
+
+def loaded(inputs: int, outputs: int, max_batch: int = 8, subgraphs: int = 1) -> LoadedModel:
+    ports = SubgraphPorts([port(f"i{n}") for n in range(inputs)], [port(f"o{n}") for n in range(outputs)])
+    return LoadedModel([ports] * subgraphs, max_batch)
+
+
+def test_a_composite_method(declared: Declarations) -> None:
+    model = register.declare_model("net.onnx", max_queue_delay=0.0015)
+
+    @register.register_method(output_names=["label", "score"])
+    def classify(image: Any, threshold: Any, unused: Any) -> Any:
+        pixels, size = register.add_stage(two, image, image, outputs_count=2, tag="Preprocess")
+        scores = register.add_stage(model, pixels, outputs_count=1)
+        label = register.add_stage(batched, scores, threshold, outputs_count=1, batch_size=5, max_queue_delay=0.002)
+        again = register.add_stage(model, size, outputs_count=1)
+        return label, again
+
+    spec = declared.spec("resnet", 3, {"net.onnx": loaded(1, 1, 8)})
+    assert (spec["name"], spec["version"]) == ("resnet", 3)
+    keys = ("kind", "name", "subgraph", "inputs", "outputs", "max_batch", "max_queue_delay_us")
+    assert [tuple(callee[key] for key in keys) for callee in spec["callees"]] == [
+        ("model", "net.onnx", 0, 1, 1, 8, 1500),
+        ("function", "two", 0, 2, 2, 256, 0),
+        ("function", "batched", 0, 2, 1, 5, 2000),
+    ]
+    assert spec["callees"][0]["input_ports"] == [port("i0")]
+    assert spec["callees"][0]["output_ports"] == [port("o0")]
+    (method,) = spec["methods"]
+    assert method == {
+        "name": "classify",
+        "inputs": ["image", "threshold", "unused"],
+        "output_names": ["label", "score"],
+        "outputs": [6, 7],
+        "values": 8,
+        "stages": [
+            {"callee": 1, "inputs": [0, 0], "first_output": 3, "outputs": 2, "tag": "Preprocess"},
+            {"callee": 0, "inputs": [3], "first_output": 5, "outputs": 1, "tag": ""},
+            {"callee": 2, "inputs": [5, 1], "first_output": 6, "outputs": 1, "tag": ""},
+            {"callee": 0, "inputs": [4], "first_output": 7, "outputs": 1, "tag": ""},
+        ],
+    }
+
+
+def test_a_method_without_stages_returns_its_inputs(declared: Declarations) -> None:
+    define(lambda_named("echo", lambda a, b: (b, a)), ["x", "y"])
+    (method,) = declared.spec("s", 1, {})["methods"]
+    assert (method["inputs"], method["outputs"], method["stages"], method["values"]) == (["a", "b"], [1, 0], [], 2)
+
+
+def lambda_named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    function.__name__ = name
+    return function
+
+
+def test_a_function_in_several_stages_is_one_callee(declared: Declarations) -> None:
+    def first(x: Any) -> Any:
+        return register.add_stage(one, register.add_stage(one, x, outputs_count=1), outputs_count=1)
+
+    def second(x: Any) -> Any:
+        return register.add_stage(one, x, outputs_count=1)
+
+    define(first)
+    define(second)
+    spec = declared.spec("s", 1, {})
+    assert [callee["name"] for callee in spec["callees"]] == ["one"]
+    assert [stage["callee"] for method in spec["methods"] for stage in method["stages"]] == [0, 0, 0]
+
+
+def test_different_batch_sizes_are_kept_apart(declared: Declarations) -> None:
+    def method(x: Any) -> Any:
+        y = register.add_stage(batched, x, outputs_count=1, batch_size=2)
+        return register.add_stage(batched, y, outputs_count=1, batch_size=9)
+
+    define(method)
+    assert [callee["max_batch"] for callee in declared.spec("s", 1, {})["callees"]] == [2, 9]
+
+
+def test_subgraphs_are_callees_of_their_own(declared: Declarations) -> None:
+    model = register.declare_model(["a", "b"])
+    define(lambda_named("method", lambda x: register.add_stage(one, x, outputs_count=1)))
+    spec = declared.spec("s", 1, {"a;b": loaded(1, 1, subgraphs=2)})
+    assert [(c["kind"], c["name"], c["subgraph"]) for c in spec["callees"]] == [
+        ("model", "a;b", 0),
+        ("model", "a;b", 1),
+        ("function", "one", 0),
+    ]
+    assert [declared.model_callee(model, k) for k in (0, 1)] == [0, 1]
+
+
+def test_batch_size_zero_is_that_of_the_models(declared: Declarations) -> None:
+    small = register.declare_model("small")
+    large = register.declare_model("large")
+
+    def with_models(x: Any) -> Any:
+        before = register.add_stage(batched, x, outputs_count=1, batch_size=0)
+        middle = register.add_stage(small, before, outputs_count=1)
+        end = register.add_stage(large, middle, outputs_count=1)
+        return register.add_stage(other_batched, end, outputs_count=1, batch_size=0)
+
+    def without_models(x: Any) -> Any:
+        return register.add_stage(batched, x, outputs_count=1, batch_size=0)
+
+    define(with_models)
+    define(without_models)
+    spec = declared.spec("s", 1, {"small": loaded(1, 1, 3), "large": loaded(1, 1, 7)})
+    functions = [(c["name"], c["max_batch"]) for c in spec["callees"] if c["kind"] == "function"]
+    assert functions == [("batched", 3), ("other_batched", 7), ("batched", 1)]
+
+
+def stage_of(*args: Any, **keywords: Any) -> Callable[..., Any]:
+    def method(x: Any) -> Any:
+        return register.add_stage(*args, **keywords)
+
+    return method
+
+
+def test_add_stage_belongs_into_a_method() -> None:
+    with pytest.raises(RuntimeError, match="register_method"):
+        register.add_stage(one, outputs_count=1)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "parameter"),
+    [
+        ({"outputs_count": 0}, "outputs_count"),
+        ({"outputs_count": "1"}, "outputs_count"),
+        ({"outputs_count": True}, "outputs_count"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"batch_size": 1.0}, "batch_size"),
+        ({"batch_size": True}, "batch_size"),
+        ({"tag": ""}, "tag"),
+        ({"tag": 5}, "tag"),
+        ({"max_queue_delay": -0.1}, "max_queue_delay"),
+        ({"stage": "cpp_function"}, "stage"),
+        ({"stage": None}, "stage"),
+        ({"stage": int}, "stage"),
+        ({"stage": np.add}, "stage"),
+    ],
+)
+def test_bad_arguments_of_add_stage(keywords: dict[str, Any], parameter: str, declared: Declarations) -> None:
+    stage = keywords.pop("stage", one)
+
+    def method(x: Any) -> Any:
+        return register.add_stage(stage, x, **({"outputs_count": 1} | keywords))
+
+    with pytest.raises(RuntimeError, match=f"'{parameter}'"):
+        define(method)
+    assert not declared.methods
+    assert not declared.functions
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), 1, "x", None], ids=lambda value: type(value).__name__)
+def test_inputs_of_a_stage_are_values_of_the_method(value: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"'args'.*argument 1"):
+        define(stage_of(one, value, outputs_count=1))
+
+
+def test_a_stage_needs_inputs() -> None:
+    with pytest.raises(RuntimeError, match="'args'"):
+        define(stage_of(lambda_named("nothing", lambda: 1), outputs_count=1))
+
+
+def test_values_of_another_method_are_refused() -> None:
+    kept: list[Any] = []
+
+    def first(x: Any) -> Any:
+        kept.append(x)
+        return x
+
+    define(first)
+    with pytest.raises(RuntimeError, match="belongs to another method"):
+        define(stage_of(one, kept[0], outputs_count=1))
+
+
+def test_the_number_of_outputs_shows_as_pythons_own_error() -> None:
+    def too_few(x: Any) -> Any:
+        a, _b = register.add_stage(one, x, outputs_count=3)
+        return a
+
+    def none(x: Any) -> Any:
+        a, _b = register.add_stage(one, x, outputs_count=1)
+        return a
+
+    with pytest.raises(ValueError, match=r"too many values to unpack \(expected 2"):
+        define(too_few)
+    with pytest.raises(TypeError, match="cannot unpack non-iterable"):
+        define(none)
+
+
+def test_the_parameters_of_a_function_are_the_inputs_of_its_stage() -> None:
+    with pytest.raises(RuntimeError, match=r"'two' has 2 parameters, .* 1 inputs"):
+        define(lambda_named("m", lambda x: register.add_stage(two, x, outputs_count=1)))
+    with pytest.raises(RuntimeError, match=r"'two' has 2 parameters, .* batch_size=4"):
+        define(lambda_named("m", lambda x: register.add_stage(two, x, outputs_count=1, batch_size=4)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "what"),
+    [
+        ({"outputs_count": 1}, {"outputs_count": 2}, "outputs"),
+        ({"outputs_count": 1}, {"outputs_count": 1, "batch_size": 4}, "batch size"),
+        ({"outputs_count": 1, "batch_size": 0}, {"outputs_count": 1}, "batch size"),
+    ],
+)
+def test_the_stages_of_a_function_agree(first: dict[str, Any], second: dict[str, Any], what: str) -> None:
+    define(lambda_named("m1", lambda x: register.add_stage(one, x, **first)))
+
+    def method(x: Any) -> Any:
+        return register.add_stage(one, x, **second)
+
+    with pytest.raises(RuntimeError, match=f"'one' .* agree about {what}"):
+        define(method)
+
+
+def test_the_inputs_of_a_function_agree() -> None:
+    def method(x: Any) -> Any:
+        y = register.add_stage(batched, x, outputs_count=1, batch_size=4)
+        return register.add_stage(batched, x, y, outputs_count=1, batch_size=4)
+
+    with pytest.raises(RuntimeError, match=r"'batched' .* agree about inputs"):
+        define(method)
+
+
+def test_functions_are_known_by_their_names() -> None:
+    define(lambda_named("m1", lambda x: register.add_stage(one, x, outputs_count=1)))
+    another = lambda_named("one", lambda x, y: x)
+    with pytest.raises(RuntimeError, match=r"'one' .* agree about inputs: first 1, now 2"):
+        define(lambda_named("m2", lambda x: register.add_stage(another, x, x, outputs_count=1)))
+
+
+def test_the_stages_of_a_model_agree_with_each_other_and_with_the_model(declared: Declarations) -> None:
+    model = register.declare_model("net")
+
+    def method(x: Any) -> Any:
+        y = register.add_stage(model, x, outputs_count=1)
+        return register.add_stage(model, x, y, outputs_count=1)
+
+    with pytest.raises(RuntimeError, match=r"Model 'net' .* agree about inputs"):
+        define(method)
+    define(lambda_named("good", lambda x: register.add_stage(model, x, outputs_count=1)))
+    declared.check_against({"net": loaded(1, 1)})
+    with pytest.raises(RuntimeError, match=r"'good', stage 1: model 'net' has 2 inputs, but the stage has 1"):
+        declared.check_against({"net": loaded(2, 1)})
+    with pytest.raises(RuntimeError, match=r"model 'net' has 3 outputs"):
+        declared.check_against({"net": loaded(1, 3)})
+
+
+@pytest.mark.parametrize("names", ["", [], None, 1, ["a", ""], ["a", "a"], ["a", 1]], ids=repr)
+def test_bad_output_names(names: Any) -> None:
+    with pytest.raises(RuntimeError, match="'output_names"):
+        register.register_method(names)
+
+
+def variadic(*args: Any) -> Any:
+    return args
+
+
+def keywords(**kwargs: Any) -> Any:
+    return kwargs
+
+
+def keyword_only(*, x: Any) -> Any:
+    return x
+
+
+@pytest.mark.parametrize("function", [variadic, keywords, keyword_only])
+def test_other_parameters_than_positional_ones_are_refused(function: Any) -> None:
+    with pytest.raises(RuntimeError, match=f"'{function.__name__}'"):
+        define(function)
+
+
+@pytest.mark.parametrize("returned", [None, 1, [1], (), np.zeros(2), ("x", 1)], ids=repr)
+def test_a_method_returns_values_of_its_own(returned: Any) -> None:
+    with pytest.raises(RuntimeError, match="'method'"):
+        define(lambda_named("method", lambda x: returned))
+
+
+def test_the_number_of_returned_values() -> None:
+    with pytest.raises(RuntimeError, match="returns 2 values, but parameter 'output_names' of register_method has 1"):
+        define(lambda_named("method", lambda x: (x, x)))
+
+
+def test_a_method_is_registered_once(declared: Declarations) -> None:
+    define(lambda_named("method", lambda x: x))
+    with pytest.raises(RuntimeError, match="'method' is registered more than once"):
+        define(lambda_named("method", lambda x: x))
+    assert list(declared.methods) == ["method"]
+
+
+def test_a_servable_needs_a_method(declared: Declarations) -> None:
+    register.declare_model("net")
+    with pytest.raises(RuntimeError, match="servable 'net' has no method"):
+        declared.check_complete("net")
+
+
+def test_an_error_in_a_method_leaves_nothing_behind(declared: Declarations) -> None:
+    def method(x: Any) -> Any:
+        register.add_stage(one, x, outputs_count=1)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        define(method)
+    assert (declared.functions, declared.methods, declared.recording) == ([], {}, None)
+
+
+# ---- Model.call (section 6)
+
+
+class Calls:
+    """Plays the worker: gives each instance its inputs back as outputs."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, callee: int, instances: Any) -> Any:
+        self.seen.append((callee, instances))
+        return tuple(tuple(instance) for instance in instances)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def model(calls: Calls) -> register.Model:
+    made = register.declare_model(["a", "b"])
+    made.bind([Subgraph(4, 2, 2), Subgraph(5, 1, 1)], calls)
+    return made
+
+
+def test_call_with_the_inputs_of_one_instance(model: register.Model, calls: Calls) -> None:
+    assert model.call(1, "x") == (1, "x")
+    assert model.call(7, subgraph=1) == 7
+    assert calls.seen == [(4, ((1, "x"),)), (5, ((7,),))]
+
+
+def test_call_with_instances(model: register.Model, calls: Calls) -> None:
+    assert model.call([[1, 2], (3, 4)]) == ((1, 2), (3, 4))
+    assert model.call(([1],), subgraph=1) == ((1,),)
+    assert [callee for callee, _ in calls.seen] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("args", "subgraph", "text"),
+    [
+        ((), 0, "needs the 2 inputs"),
+        (([],), 0, "empty"),
+        (([[1, 2], 3],), 0, "instance 1 .* int"),
+        (([[1, 2], [3]],), 0, "instance 1 has 1 inputs, but the model has 2"),
+        ((1,), 0, "instance 0 has 1 inputs, but the model has 2"),
+        ((1, 2, 3), 0, "instance 0 has 3 inputs, but the model has 2"),
+        ((1,), 2, "no subgraph 2; it has 2"),
+        ((1,), -1, "'subgraph'"),
+        ((1,), "0", "'subgraph'"),
+        ((1,), True, "'subgraph'"),
+    ],
+)
+def test_bad_calls(model: register.Model, calls: Calls, args: Any, subgraph: Any, text: str) -> None:
+    with pytest.raises(RuntimeError, match=text):
+        model.call(*args, subgraph=subgraph)
+    assert calls.seen == []
+
+
+def test_call_works_only_in_a_stage() -> None:
+    with pytest.raises(RuntimeError, match="only inside a stage function"):
+        register.declare_model("a").call(1)
