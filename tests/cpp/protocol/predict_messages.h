@@ -1,7 +1,7 @@
 // Makes the bytes of PredictRequests with protozero, which the code under test does not use for reading.
 #pragma once
 
-#include <initializer_list>
+#include <algorithm>
 #include <protozero/pbf_writer.hpp>
 #include <string>
 #include <vector>
@@ -75,13 +75,13 @@ inline Result<std::shared_ptr<Request>> read_whole(ProtocolWorld* world, std::st
   return read_predict_request(as_bytes(message), world->scheduler.get(), world->slabs.get());
 }
 
-// Feeds the message in pieces of these sizes, in turn.
+// Feeds the message in pieces of these sizes; the last one repeats.
 inline Result<std::shared_ptr<Request>> read_stream(ProtocolWorld* world, std::string_view message,
                                                     const std::vector<std::size_t>& pieces) {
   PredictStream stream(message.size(), world->scheduler.get(), world->slabs.get());
   std::size_t turn = 0;
   while (!message.empty()) {
-    const std::size_t wanted = std::max<std::size_t>(pieces[turn++ % pieces.size()], 1);
+    const std::size_t wanted = std::max<std::size_t>(pieces[std::min(turn++, pieces.size() - 1)], 1);
     // A copy of exactly the piece, so that a sanitizer sees reads beyond it.
     const std::vector<char> piece(message.begin(),
                                   message.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, message.size())));
