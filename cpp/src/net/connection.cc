@@ -43,6 +43,14 @@ void Connection::close() {
   thread_->dismiss(this);
 }
 
+void Connection::shut_down() {
+  if (closed_) return;
+  const auto self = shared_from_this();
+  on_shutdown();
+  flush();
+  close();
+}
+
 void Connection::finish() {
   finishing_ = true;
   need_flush();

@@ -28,6 +28,8 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   void start();
   // Now, without sending what waits. on_closed() is called once.
   void close();
+  // Now, after telling the peer why as far as its socket takes that at once.
+  void shut_down();
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::uint32_t listener() const { return listener_; }
 
@@ -48,6 +50,8 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   // Whether the peer owes something, so that a time without any progress is an end.
   [[nodiscard]] virtual bool is_waiting_for_peer() const = 0;
   virtual void on_sweep() {}
+  // The server is about to close the connection: put what there is to say into output().
+  virtual void on_shutdown() {}
   // The connection is over: let go of all that is under way.
   virtual void on_closed() = 0;
 

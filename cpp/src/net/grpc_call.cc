@@ -252,15 +252,17 @@ void GrpcCall::settle() {
   connection_->send_response(this, kHeaders, false);
 }
 
-void GrpcCall::refuse(std::string_view http_status, Status status) {
+void GrpcCall::refuse(std::string_view http_status, const Status& status) {
   phase_ = Phase::kDiscard;
   outcome_ = Outcome::kNone;
   sink_.reset();
   collected_ = {};
-  request_.reset();
   if (answering_ || stream_ == 0) return;
   answering_ = true;
   send_status(status, http_status);
+  if (const std::shared_ptr<Request> request = std::move(request_); request && awaiting_answer_) {
+    connection_->context().scheduler->cancel(request, status);
+  }
 }
 
 void GrpcCall::send_status(const Status& status, std::string_view http_status) {
@@ -274,7 +276,6 @@ void GrpcCall::send_status(const Status& status, std::string_view http_status) {
                               field("grpc-accept-encoding", "identity")};
   const bool about_encoding = status.code() == Code::kUnimplemented;
   connection_->send_response(this, std::span(headers).first(about_encoding ? 5 : 4), true);
-  if (!half_closed_) connection_->reset(this, NGHTTP2_NO_ERROR);
 }
 
 void GrpcCall::send_answer(std::size_t bytes, OutputQueue* out) {

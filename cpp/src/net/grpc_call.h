@@ -53,6 +53,8 @@ class GrpcCall final : public AnswerTarget {
   // The stream is gone. The call can be reused once is_idle().
   void on_stream_close();
   void on_sweep();
+  // Ends the call with this status, whatever it is doing.
+  void abort(const Status& status) { refuse("200", status); }
   [[nodiscard]] bool is_idle() const { return stream_ == 0 && !awaiting_answer_; }
   [[nodiscard]] std::int32_t stream() const { return stream_; }
   // Whether the client's bytes are placed as they come, so that the stream's window may be opened for more.
@@ -84,7 +86,7 @@ class GrpcCall final : public AnswerTarget {
   void set_outcome(Outcome outcome);
   void settle();
   void send_status(const Status& status, std::string_view http_status);
-  void refuse(std::string_view http_status, Status status);
+  void refuse(std::string_view http_status, const Status& status);
 
   Http2Connection* const connection_;
   std::int32_t stream_ = 0;  // 0: none

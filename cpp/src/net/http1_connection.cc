@@ -232,6 +232,14 @@ void Http1Connection::on_input_end() {
   }
 }
 
+void Http1Connection::on_shutdown() {
+  if (!busy_) return;
+  Payload body;
+  const int status = write_rest_failure(Status::Unavailable("the server is closing this port"), &body);
+  ending_ = true;
+  respond(status, std::move(body));
+}
+
 void Http1Connection::on_closed() {
   if (const std::shared_ptr<Request> request = std::move(request_); request) {
     context_->scheduler->cancel(request, Status::Cancelled("the client has ended its connection"));

@@ -39,6 +39,7 @@ class Http1Connection final : public Connection, public AnswerTarget {
   void on_input_end() override;
   bool wants_input() const override { return pending_.size() < kMaxPending; }
   bool is_waiting_for_peer() const override { return !busy_; }
+  void on_shutdown() override;
   void on_closed() override;
 
  private:

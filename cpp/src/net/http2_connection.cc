@@ -92,6 +92,16 @@ struct Http2Connection::Callbacks {
     return 0;
   }
 
+  // The answer is complete, but the client may still be sending: it need not go on. (A reset that was submitted earlier
+  // would overtake the answer.)
+  static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
+    const GrpcCall* c = call(session, frame->hd.stream_id, user);
+    if (c == nullptr || c->half_closed()) return 0;
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+  }
+
   static ssize_t read_answer(nghttp2_session* session, std::int32_t stream, std::uint8_t* /*buffer*/, std::size_t most,
                              std::uint32_t* flags, nghttp2_data_source* source, void* /*user*/) {
     auto* c = static_cast<GrpcCall*>(source->ptr);
@@ -106,8 +116,6 @@ struct Http2Connection::Callbacks {
                                   reinterpret_cast<std::uint8_t*>(const_cast<char*>(kValue.data())), kName.size(),
                                   kValue.size(), NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
       if (nghttp2_submit_trailer(session, stream, &trailer, 1) != 0) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-      // Frames leave in the order they were submitted in: the reset comes behind the trailers.
-      if (!c->half_closed()) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream, NGHTTP2_NO_ERROR);
     }
     return static_cast<ssize_t>(bytes);
   }
@@ -137,6 +145,7 @@ struct Http2Connection::Callbacks {
       nghttp2_session_callbacks_set_on_header_callback2(callbacks, header);
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_chunk);
       nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame);
+      nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frame_sent);
       nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, stream_close);
       nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
       nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, data_frame_bytes);
@@ -248,6 +257,13 @@ void Http2Connection::answer_come(GrpcCall* call) {
 
 void Http2Connection::on_sweep() {
   for (std::size_t i = 0; i < calls_.size(); ++i) calls_[i]->on_sweep();
+}
+
+void Http2Connection::on_shutdown() {
+  if (session_ == nullptr || broken_) return;
+  const Status why = Status::Unavailable("the server is closing this port");
+  for (std::size_t i = 0; i < calls_.size(); ++i) calls_[i]->abort(why);
+  nghttp2_session_terminate_session(session_, NGHTTP2_NO_ERROR);
 }
 
 void Http2Connection::on_closed() {

@@ -53,6 +53,7 @@ class Http2Connection final : public Connection {
   void on_flush() override;
   bool is_waiting_for_peer() const override { return false; }
   void on_sweep() override;
+  void on_shutdown() override;
   void on_closed() override;
 
  private:

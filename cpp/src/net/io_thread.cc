@@ -223,7 +223,7 @@ void IoThread::close_connections(const std::function<bool(const Connection&)>& w
   for (const auto& connection : connections_) {
     if (which(*connection)) picked.push_back(connection);
   }
-  for (const auto& connection : picked) connection->close();
+  for (const auto& connection : picked) connection->shut_down();
 }
 
 void IoThread::sweep() {

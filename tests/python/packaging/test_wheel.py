@@ -85,7 +85,7 @@ def test_every_source_file_of_the_package_is_in_it(wheel: zipfile.ZipFile) -> No
         if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(".so")
     }
     assert "servoir/py.typed" in wanted
-    assert "servoir/_core/__init__.pyi" in wanted
+    assert "servoir/_core.pyi" in wanted
     assert wanted - set(wheel.namelist()) == set()
 
 

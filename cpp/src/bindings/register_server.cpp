@@ -1,0 +1,185 @@
+// Server and Lane.
+//
+// Every call into the server releases the interpreter lock: it may wait for an I/O thread, and a thread of the server's
+// may wait for the interpreter (the callback of on_lane_failure).
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "servable_spec.h"
+#include "server/server.h"
+#include "status_error.h"
+
+namespace servoir::bindings {
+
+namespace py = pybind11;
+
+namespace {
+
+struct Lane {
+  std::shared_ptr<ServerLane> lane;
+};
+
+class PyServer {
+ public:
+  PyServer(std::uint64_t arena_limit, std::uint32_t io_threads)
+      : server_(value_or_raise(Server::create({.arena_limit = arena_limit, .io_threads = io_threads}))) {}
+  ~PyServer() {
+    const py::gil_scoped_release release;
+    server_.reset();
+  }
+  PyServer(const PyServer&) = delete;
+  PyServer& operator=(const PyServer&) = delete;
+
+  Server* operator->() const { return server_.get(); }
+
+ private:
+  std::unique_ptr<Server> server_;
+};
+
+Protocol protocol_of(const std::string& name) {
+  if (name == "grpc") return Protocol::kGrpc;
+  if (name == "rest") return Protocol::kRest;
+  throw std::runtime_error("the protocol of a listener is '" + name + "'; it can be 'grpc' or 'rest'");
+}
+
+// The callback outlives calls in any thread; it is let go of with the interpreter's lock held.
+std::function<void(LaneId, const std::string&)> lane_failure_callback(py::function callback) {
+  std::shared_ptr<py::function> held(new py::function(std::move(callback)), [](py::function* function) {
+    const py::gil_scoped_acquire acquire;
+    std::default_delete<py::function>()(function);
+  });
+  return [held](LaneId attachment, const std::string& text) {
+    const py::gil_scoped_acquire acquire;
+    try {
+      (*held)(attachment, text);
+    } catch (py::error_already_set& error) {
+      SERVOIR_ERROR(std::string("the callback for a lane's failure failed: ") + error.what());
+    }
+  };
+}
+
+py::dict stats_dict(const ServerStats& stats) {
+  py::dict arena;
+  arena["limit"] = stats.arena.limit;
+  arena["in_use"] = stats.arena.in_use;
+  arena["resident"] = stats.arena.resident;
+  arena["peak"] = stats.arena.peak;
+  arena["blocks"] = stats.arena.blocks;
+  py::list callees;
+  for (const CalleeStats& callee : stats.callees) {
+    py::dict one;
+    one["servable"] = callee.servable;
+    one["version"] = callee.version;
+    one["callee"] = callee.callee;
+    one["queued"] = callee.queued;
+    one["batches"] = callee.batches;
+    one["instances"] = callee.instances;
+    one["failed"] = callee.failed;
+    one["run_ns"] = callee.run_ns;
+    callees.append(one);
+  }
+  py::dict result;
+  result["arena"] = arena;
+  result["connections"] = stats.connections;
+  result["requests"] = stats.requests;
+  result["callees"] = callees;
+  return result;
+}
+
+}  // namespace
+
+void register_server(py::module_& m) {
+  using Unlocked = py::call_guard<py::gil_scoped_release>;
+
+  py::class_<Lane>(m, "Lane", "Shared memory and wake-up of one lane of a worker, made by Server.open_lane().")
+      .def_property_readonly("memory_fd", [](const Lane& lane) { return lane.lane->memory_fd(); })
+      .def_property_readonly("event_fd", [](const Lane& lane) { return lane.lane->event_fd(); });
+
+  py::class_<PyServer>(m, "Server", "Listeners, queues and arena of this process.")
+      .def(py::init<std::uint64_t, std::uint32_t>(), py::kw_only(), py::arg("arena_limit"), py::arg("io_threads"))
+      .def_property_readonly("arena_fd", [](const PyServer& server) { return server->arena_fd(); })
+      .def(
+          "listen",
+          [](const PyServer& server, const std::string& address, const std::string& protocol,
+             std::uint64_t max_message_bytes) {
+            return value_or_raise(server->listen(address, protocol_of(protocol), max_message_bytes));
+          },
+          py::arg("address"), py::arg("protocol"), py::arg("max_message_bytes"), Unlocked())
+      .def(
+          "listener_address",
+          [](const PyServer& server, std::uint32_t listener) {
+            return value_or_raise(server->listener_address(listener));
+          },
+          py::arg("listener"), Unlocked())
+      .def(
+          "close_listener",
+          [](const PyServer& server, std::uint32_t listener) { raise_if_failed(server->close_listener(listener)); },
+          py::arg("listener"), Unlocked())
+      .def(
+          "publish",
+          [](const PyServer& server, const py::dict& spec) {
+            ServableSpec parsed = servable_spec_of(spec);
+            const py::gil_scoped_release release;
+            return value_or_raise(server->publish(std::move(parsed)));
+          },
+          py::arg("spec"))
+      .def(
+          "withdraw",
+          [](const PyServer& server, ServableId servable, const std::string& reason) {
+            raise_if_failed(server->withdraw(servable, reason));
+          },
+          py::arg("servable"), py::arg("reason"), Unlocked())
+      .def(
+          "open_lane", [](const PyServer& server) { return Lane{value_or_raise(server->open_lane())}; }, Unlocked())
+      .def(
+          "attach_lane",
+          [](const PyServer& server, ServableId servable, const Lane& lane, const std::vector<std::uint32_t>& callees,
+             const std::string& name) {
+            return value_or_raise(server->attach_lane(servable, lane.lane, callees, name));
+          },
+          py::arg("servable"), py::arg("lane"), py::arg("callees"), py::arg("name"), Unlocked())
+      .def(
+          "detach_lane",
+          [](const PyServer& server, LaneId attachment, const std::string& reason) {
+            raise_if_failed(server->detach_lane(attachment, reason));
+          },
+          py::arg("attachment"), py::arg("reason"), Unlocked())
+      .def(
+          "drain_lane",
+          [](const PyServer& server, LaneId attachment) { return value_or_raise(server->drain_lane(attachment)); },
+          py::arg("attachment"), Unlocked())
+      .def(
+          "on_lane_failure",
+          [](const PyServer& server, py::function callback) {
+            auto function = lane_failure_callback(std::move(callback));
+            const py::gil_scoped_release release;
+            server->on_lane_failure(std::move(function));
+          },
+          py::arg("callback"))
+      .def(
+          "set_max_enqueued_requests",
+          [](const PyServer& server, std::uint64_t limit) { server->set_max_enqueued_requests(limit); },
+          py::arg("limit"), Unlocked())
+      .def("stats",
+           [](const PyServer& server) {
+             ServerStats stats;
+             {
+               const py::gil_scoped_release release;
+               stats = server->stats();
+             }
+             return stats_dict(stats);
+           })
+      .def(
+          "stop", [](const PyServer& server) { server->stop(); }, Unlocked());
+}
+
+}  // namespace servoir::bindings

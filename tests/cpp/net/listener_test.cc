@@ -1,0 +1,166 @@
+#include "net/listener.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <string>
+
+namespace servoir {
+namespace {
+
+ListeningSockets open_or_die(const std::string& address) {
+  return open_listening_sockets(parse_address(address).value()).value();
+}
+
+UniqueFd connect_to(std::uint16_t port, UniqueFd socket = UniqueFd(::socket(AF_INET, SOCK_STREAM, 0))) {
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(port);
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) socket.reset();
+  return socket;
+}
+
+class Directory {
+ public:
+  Directory() { path_ = ::mkdtemp(name_); }
+  ~Directory() { ::rmdir(path_.c_str()); }
+  [[nodiscard]] std::string operator/(const std::string& file) const { return path_ + "/" + file; }
+
+ private:
+  char name_[32] = "/tmp/servoir_listener_XXXXXX";
+  std::string path_;
+};
+
+TEST(ListeningSocketsTest, GivesAFreePortForZero) {
+  const ListeningSockets sockets = open_or_die("127.0.0.1:0");
+  ASSERT_EQ(sockets.sockets.size(), 1U);
+  EXPECT_NE(sockets.bound.port, 0);
+  EXPECT_TRUE(connect_to(sockets.bound.port).valid());
+}
+
+TEST(ListeningSocketsTest, RefusesAPortThatIsListenedOn) {
+  const ListeningSockets first = open_or_die("127.0.0.1:0");
+  const auto second = open_listening_sockets(first.bound);
+  ASSERT_FALSE(second.ok());
+  EXPECT_NE(second.status().message().find("Address already in use"), std::string::npos) << second.status().message();
+  EXPECT_NE(second.status().message().find("choose another port"), std::string::npos);
+}
+
+TEST(ListeningSocketsTest, TakesAPortAgainThatJustHadConnections) {
+  ListeningSockets first = open_or_die("127.0.0.1:0");
+  const UniqueFd client = connect_to(first.bound.port);
+  const UniqueFd accepted(::accept(first.sockets[0].get(), nullptr, nullptr));
+  ASSERT_TRUE(accepted.valid());
+  first.sockets.clear();
+  EXPECT_TRUE(open_listening_sockets(first.bound).ok());
+}
+
+TEST(ListeningSocketsTest, SaysWhatCannotBeListenedOn) {
+  for (const char* text : {"127.0.0.0.1:5000", "127.0.256.1:5000", "[::zz]:5000"}) {
+    const auto sockets = open_listening_sockets(parse_address(text).value());
+    ASSERT_FALSE(sockets.ok()) << text;
+    EXPECT_NE(sockets.status().message().find("cannot listen on"), std::string::npos) << sockets.status().message();
+  }
+  const auto foreign = open_listening_sockets(parse_address("192.0.2.1:5000").value());
+  ASSERT_FALSE(foreign.ok());
+  EXPECT_NE(foreign.status().message().find("no interface"), std::string::npos) << foreign.status().message();
+}
+
+TEST(ListeningSocketsTest, ReplacesAFileAndNeedsItsDirectory) {
+  const Directory directory;
+  const std::string path = directory / "socket";
+  std::ofstream(path) << "old";
+  {
+    const ListeningSockets sockets = open_or_die("unix:" + path);
+    struct stat info {};
+    ASSERT_EQ(::stat(path.c_str(), &info), 0);
+    EXPECT_TRUE(S_ISSOCK(info.st_mode));
+    EXPECT_TRUE(open_listening_sockets(sockets.bound).ok());  // a socket is replaced as well
+  }
+  ::unlink(path.c_str());
+  const auto missing = open_listening_sockets(parse_address("unix:" + (directory / "none/socket")).value());
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.status().message().find("does not exist"), std::string::npos) << missing.status().message();
+  const auto is_directory = open_listening_sockets(parse_address("unix:" + (directory / ".")).value());
+  ASSERT_FALSE(is_directory.ok());
+  EXPECT_NE(is_directory.status().message().find("directory"), std::string::npos);
+}
+
+class ListenerTest : public testing::Test {
+ protected:
+  ListenerTest() { thread_.start(); }
+
+  void listen(const std::string& address) {
+    thread_.call([&] {
+      listener_ = std::make_unique<Listener>(&thread_, open_or_die(address),
+                                             [this](UniqueFd socket) { accepted_.set_value(std::move(socket)); });
+      listener_->start();
+    });
+  }
+  void stop_listening() {
+    thread_.call([&] { listener_.reset(); });
+  }
+  ~ListenerTest() override {
+    stop_listening();
+    thread_.stop();
+  }
+
+  IoThread thread_{IoThreadOptions{}};
+  std::unique_ptr<Listener> listener_;
+  std::promise<UniqueFd> accepted_;
+};
+
+TEST_F(ListenerTest, FreesItsPort) {
+  listen("127.0.0.1:0");
+  const Address address = listener_->address();
+  stop_listening();
+  EXPECT_FALSE(connect_to(address.port).valid());
+  EXPECT_TRUE(open_listening_sockets(address).ok());
+}
+
+TEST_F(ListenerTest, RemovesItsSocketFileButNotAnothers) {
+  const Directory directory;
+  const std::string path = directory / "socket";
+  listen("unix:" + path);
+  stop_listening();
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+
+  listen("unix:" + path);
+  const ListeningSockets successor = open_or_die("unix:" + path);
+  stop_listening();
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+  ::unlink(path.c_str());
+}
+
+TEST_F(ListenerTest, WaitsForDescriptorsAndThenGoesOn) {
+  listen("127.0.0.1:0");
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM, 0));
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
+  rlimit none = old;
+  none.rlim_cur = 0;  // what is open stays open
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const UniqueFd client = connect_to(listener_->address().port, std::move(socket));
+  ASSERT_TRUE(client.valid());  // in the kernel's queue
+  std::future<UniqueFd> accepted = accepted_.get_future();
+  // The loop still runs, and has tried: its tasks come behind the accept.
+  std::promise<void> ran;
+  thread_.post([&] { ran.set_value(); });
+  ran.get_future().wait();
+  EXPECT_EQ(accepted.wait_for(std::chrono::milliseconds(0)), std::future_status::timeout);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+  ASSERT_EQ(accepted.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_TRUE(accepted.get().valid());
+}
+
+}  // namespace
+}  // namespace servoir

@@ -1,0 +1,393 @@
+// Clients for tests of the server: a plain socket, and gRPC calls by nghttp2's client session on one.
+//
+// Every wait ends after 20 s at the latest and then fails the test.
+#pragma once
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "net/address.h"
+
+namespace servoir {
+
+inline constexpr int kTestPatienceMs = 20'000;
+
+class PlainClient {
+ public:
+  // `receive_buffer`: of the kernel, so that a test can have it full soon; 0: its own choice.
+  explicit PlainClient(const std::string& address, int receive_buffer = 0) {
+    const Address parsed = parse_address(address).value();
+    socket_ = UniqueFd(::socket(parsed.is_unix ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (receive_buffer > 0) {
+      ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+    }
+    sockaddr_in tcp{};
+    sockaddr_un local{};
+    if (parsed.is_unix) {
+      local.sun_family = AF_UNIX;
+      std::memcpy(local.sun_path, parsed.path.data(), parsed.path.size());
+      connected_ = ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&local), sizeof(local)) == 0;
+    } else {
+      tcp.sin_family = AF_INET;
+      tcp.sin_port = htons(parsed.port);
+      ::inet_pton(AF_INET, parsed.host.c_str(), &tcp.sin_addr);
+      connected_ = ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&tcp), sizeof(tcp)) == 0;
+    }
+  }
+
+  [[nodiscard]] bool connected() const { return connected_; }
+  [[nodiscard]] int fd() const { return socket_.get(); }
+
+  void send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0) return;  // the server has ended the connection: what it said is to be read
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+  // Some bytes; empty at the end of the connection.
+  std::string receive() {
+    pollfd waiting{socket_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, kTestPatienceMs) != 1) {
+      ADD_FAILURE() << "nothing came from the server";
+      return {};
+    }
+    std::string bytes(65536, '\0');
+    const ssize_t n = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return bytes;
+  }
+  std::string receive_until_end() {
+    std::string all;
+    while (true) {
+      const std::string bytes = receive();
+      if (bytes.empty()) return all;
+      all += bytes;
+    }
+  }
+  void end() { ::shutdown(socket_.get(), SHUT_WR); }
+  // Ends with a reset instead of an orderly end.
+  void abort() {
+    const linger now{1, 0};
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    socket_.reset();
+  }
+
+ private:
+  UniqueFd socket_;
+  bool connected_ = false;
+};
+
+struct GrpcReply {
+  bool closed = false;
+  std::uint32_t reset = 0;  // HTTP/2 error of the stream
+  std::map<std::string, std::string> headers;
+  std::map<std::string, std::string> trailers;
+  std::string data;
+
+  // The gRPC status; -1 without one.
+  [[nodiscard]] int status() const {
+    for (const auto* fields : {&trailers, &headers}) {
+      if (const auto found = fields->find("grpc-status"); found != fields->end()) return std::stoi(found->second);
+    }
+    return -1;
+  }
+  [[nodiscard]] std::string text() const {
+    for (const auto* fields : {&trailers, &headers}) {
+      if (const auto found = fields->find("grpc-message"); found != fields->end()) return found->second;
+    }
+    return {};
+  }
+  // The message without its prefix.
+  [[nodiscard]] std::string_view message() const {
+    return std::string_view(data).substr(std::min<std::size_t>(5, data.size()));
+  }
+};
+
+class GrpcClient {
+ public:
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+
+  explicit GrpcClient(const std::string& address, int receive_buffer = 0, bool reads_answers = true)
+      : socket_(address, receive_buffer) {
+    nghttp2_session_callbacks* callbacks = nullptr;
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_option* option = nullptr;
+    nghttp2_option_new(&option);
+    if (!reads_answers) nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_session_client_new2(&session_, callbacks, this, option);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_submit_settings(session_, 0, nullptr, 0);
+  }
+  ~GrpcClient() { nghttp2_session_del(session_); }
+  GrpcClient(const GrpcClient&) = delete;
+  GrpcClient& operator=(const GrpcClient&) = delete;
+
+  [[nodiscard]] PlainClient& socket() { return socket_; }
+
+  static std::string framed(std::string_view message, char flag = 0) {
+    std::string bytes(1, flag);
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(message.size() >> shift & 0xFFU);
+    return bytes.append(message);
+  }
+
+  // Starts a call whose DATA is `body`. `extra` replaces or adds headers. With `open` the stream is not ended.
+  std::int32_t start(const std::string& path, std::string body, const Headers& extra = {}, bool open = false) {
+    std::map<std::string, std::string> fields = {{":method", "POST"},
+                                                 {":scheme", "http"},
+                                                 {":path", path},
+                                                 {":authority", "test"},
+                                                 {"content-type", "application/grpc"},
+                                                 {"te", "trailers"}};
+    for (const auto& [name, value] : extra) fields[name] = value;
+    std::vector<nghttp2_nv> list;
+    for (const bool pseudo : {true, false}) {
+      for (const auto& [name, value] : fields) {
+        if ((name[0] == ':') != pseudo) continue;
+        list.push_back({reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data())),
+                        reinterpret_cast<std::uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+                        NGHTTP2_NV_FLAG_NONE});
+      }
+    }
+    auto upload = std::make_unique<Upload>();
+    upload->body = std::move(body);
+    upload->open = open;
+    nghttp2_data_provider provider{};
+    provider.source.ptr = upload.get();
+    provider.read_callback = read_upload;
+    const std::int32_t stream = nghttp2_submit_request(session_, nullptr, list.data(), list.size(), &provider, nullptr);
+    EXPECT_GT(stream, 0);
+    uploads_[stream] = std::move(upload);
+    replies_[stream];
+    send_pending();
+    return stream;
+  }
+  // More DATA for a stream that was left open.
+  void add(std::int32_t stream, std::string_view bytes, bool end) {
+    Upload& upload = *uploads_.at(stream);
+    upload.body.append(bytes);
+    upload.open = !end;
+    nghttp2_session_resume_data(session_, stream);
+    send_pending();
+  }
+  void reset(std::int32_t stream) {
+    nghttp2_submit_rst_stream(session_, 0, stream, NGHTTP2_CANCEL);
+    send_pending();
+  }
+  void ping() { nghttp2_submit_ping(session_, 0, nullptr); }
+
+  // Exchanges bytes with the server until `done`, or the connection ends.
+  void run_until(const std::function<bool()>& done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTestPatienceMs);
+    while (!done() && !ended_) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        ADD_FAILURE() << "the server did not answer in time";
+        return;
+      }
+      exchange();
+    }
+  }
+  const GrpcReply& wait(std::int32_t stream) {
+    run_until([&] { return replies_[stream].closed; });
+    return replies_[stream];
+  }
+  GrpcReply call(const std::string& path, std::string_view message, const Headers& extra = {}) {
+    return wait(start(path, framed(message), extra));
+  }
+  [[nodiscard]] const GrpcReply& reply(std::int32_t stream) { return replies_[stream]; }
+  [[nodiscard]] bool ended() const { return ended_; }
+  [[nodiscard]] bool going_away() const { return going_away_; }
+  [[nodiscard]] int pings_answered() const { return pings_; }
+
+  // Sends what fits into the socket now.
+  void send_pending() {
+    while (true) {
+      if (unsent_.empty()) {
+        const std::uint8_t* bytes = nullptr;
+        const ssize_t n = nghttp2_session_mem_send(session_, &bytes);
+        if (n <= 0) return;
+        unsent_.assign(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n));
+      }
+      const ssize_t n = ::send(socket_.fd(), unsent_.data(), unsent_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n < 0) return;
+      unsent_.erase(0, static_cast<std::size_t>(n));
+    }
+  }
+
+ private:
+  struct Upload {
+    std::string body;
+    std::size_t sent = 0;
+    bool open = false;
+  };
+
+  void exchange() {
+    send_pending();
+    const bool wants_out = !unsent_.empty() || nghttp2_session_want_write(session_) != 0;
+    pollfd waiting{socket_.fd(), static_cast<short>(POLLIN | (wants_out ? POLLOUT : 0)), 0};
+    ::poll(&waiting, 1, 1000);
+    if ((waiting.revents & (POLLIN | POLLHUP | POLLERR)) == 0) return;
+    char buffer[65536];
+    const ssize_t n = ::recv(socket_.fd(), buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+      ended_ = true;
+      return;
+    }
+    if (n > 0) {
+      EXPECT_EQ(
+          nghttp2_session_mem_recv(session_, reinterpret_cast<std::uint8_t*>(buffer), static_cast<std::size_t>(n)), n);
+    }
+  }
+
+  static GrpcClient* self(void* user) { return static_cast<GrpcClient*>(user); }
+  static int on_header(nghttp2_session* /*session*/, const nghttp2_frame* frame, const std::uint8_t* name,
+                       std::size_t name_bytes, const std::uint8_t* value, std::size_t value_bytes,
+                       std::uint8_t /*flags*/, void* user) {
+    GrpcReply& reply = self(user)->replies_[frame->hd.stream_id];
+    auto& fields = frame->headers.cat == NGHTTP2_HCAT_RESPONSE ? reply.headers : reply.trailers;
+    fields[std::string(reinterpret_cast<const char*>(name), name_bytes)] =
+        std::string(reinterpret_cast<const char*>(value), value_bytes);
+    return 0;
+  }
+  static int on_data(nghttp2_session* /*session*/, std::uint8_t /*flags*/, std::int32_t stream,
+                     const std::uint8_t* data, std::size_t bytes, void* user) {
+    self(user)->replies_[stream].data.append(reinterpret_cast<const char*>(data), bytes);
+    return 0;
+  }
+  static int on_close(nghttp2_session* /*session*/, std::int32_t stream, std::uint32_t error, void* user) {
+    GrpcReply& reply = self(user)->replies_[stream];
+    reply.closed = true;
+    reply.reset = error;
+    return 0;
+  }
+  static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_GOAWAY) self(user)->going_away_ = true;
+    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) ++self(user)->pings_;
+    return 0;
+  }
+  static ssize_t read_upload(nghttp2_session* /*session*/, std::int32_t /*stream*/, std::uint8_t* buffer,
+                             std::size_t most, std::uint32_t* flags, nghttp2_data_source* source, void* /*user*/) {
+    auto* upload = static_cast<Upload*>(source->ptr);
+    const std::size_t n = std::min(most, upload->body.size() - upload->sent);
+    std::memcpy(buffer, upload->body.data() + upload->sent, n);
+    upload->sent += n;
+    if (upload->sent == upload->body.size()) {
+      if (upload->open) {
+        if (n == 0) return NGHTTP2_ERR_DEFERRED;
+      } else {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+      }
+    }
+    return static_cast<ssize_t>(n);
+  }
+
+  PlainClient socket_;
+  nghttp2_session* session_ = nullptr;
+  std::string unsent_;
+  std::map<std::int32_t, std::unique_ptr<Upload>> uploads_;
+  std::map<std::int32_t, GrpcReply> replies_;
+  bool ended_ = false;
+  bool going_away_ = false;
+  int pings_ = 0;
+};
+
+// ---- the messages of MSService/Predict, just what the tests need
+
+inline std::string pb_varint(std::uint64_t n) {
+  std::string out;
+  while (n >= 0x80) {
+    out += static_cast<char>((n & 0x7FU) | 0x80U);
+    n >>= 7U;
+  }
+  return out + static_cast<char>(n);
+}
+inline std::string pb_bytes(unsigned number, std::string_view bytes) {
+  return pb_varint(number << 3U | 2U).append(pb_varint(bytes.size())).append(bytes);
+}
+inline std::string pb_number(unsigned number, std::uint64_t value) {
+  return pb_varint(number << 3U).append(pb_varint(value));
+}
+
+inline constexpr char kPredict[] = "/mindspore.serving.proto.MSService/Predict";
+
+// One instance {"x": float32[values.size()]} for each vector.
+inline std::string predict_request(const std::vector<std::vector<float>>& instances,
+                                   const std::string& servable = "w1") {
+  std::string message = pb_bytes(1, pb_bytes(1, servable) + pb_bytes(2, "predict"));
+  for (const std::vector<float>& x : instances) {
+    const std::string_view data(reinterpret_cast<const char*>(x.data()), x.size() * sizeof(float));
+    const std::string tensor = pb_bytes(1, pb_bytes(1, pb_varint(x.size()))) + pb_number(2, 11) + pb_bytes(3, data);
+    message += pb_bytes(2, pb_bytes(1, pb_bytes(1, "x") + pb_bytes(2, tensor)));
+  }
+  return message;
+}
+
+// All values of all fields with this path of numbers: {3, 1, 2, 3} is the data of the tensors of the instances.
+inline std::vector<std::string> pb_find(std::string_view message, std::span<const unsigned> path) {
+  std::vector<std::string> found;
+  const auto varint = [&] {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; !message.empty(); shift += 7) {
+      const auto byte = static_cast<std::uint8_t>(message.front());
+      message.remove_prefix(1);
+      value |= static_cast<std::uint64_t>(byte & 0x7FU) << shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  };
+  while (!message.empty()) {
+    const std::uint64_t key = varint();
+    if ((key & 7U) == 0) {
+      const std::uint64_t value = varint();
+      if (key >> 3U == path.front() && path.size() == 1) found.push_back(std::to_string(value));
+      continue;
+    }
+    const std::string_view bytes = message.substr(0, varint());
+    message.remove_prefix(bytes.size());
+    if (key >> 3U != path.front()) continue;
+    if (path.size() == 1) {
+      found.emplace_back(bytes);
+    } else {
+      for (std::string& inner : pb_find(bytes, path.subspan(1))) found.push_back(std::move(inner));
+    }
+  }
+  return found;
+}
+inline std::vector<std::string> pb_find(std::string_view message, std::initializer_list<unsigned> path) {
+  return pb_find(message, std::span<const unsigned>(path.begin(), path.size()));
+}
+
+inline std::vector<std::vector<float>> predict_values(std::string_view message) {
+  std::vector<std::vector<float>> values;
+  for (const std::string& data : pb_find(message, {3, 1, 2, 3})) {
+    std::vector<float>& row = values.emplace_back(data.size() / sizeof(float));
+    std::memcpy(row.data(), data.data(), data.size());
+  }
+  return values;
+}
+inline std::vector<std::string> predict_errors(std::string_view message) { return pb_find(message, {4, 2}); }
+
+}  // namespace servoir
