@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 __version__: str
@@ -35,8 +34,8 @@ class Server:
     def publish(self, spec: dict[str, Any]) -> int:
         """Makes a version known. The dict mirrors schedule/graph.h's ServableSpec:
         {"name", "version", "callees": [{"kind": "function"|"model", "name", "subgraph", "inputs", "outputs",
-        "max_batch", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic] | None, "batched"}],
-        "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str], "outputs": [int],
+        "max_batch", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic] | None,
+        "batched"}], "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str], "outputs": [int],
         "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
         dtype is numpy's name ("float32", …, "str", "bytes"). Returns the servable's number."""
     def withdraw(self, servable: int, reason: str) -> None: ...
@@ -89,13 +88,15 @@ class WorkerRuntime:
         self, callee: int, function: Callable[..., Any], *, inputs: int, outputs: int, batched: bool, name: str
     ) -> None:
         """`batched`: called once with a tuple of instances, each a tuple of inputs; otherwise once an instance."""
-    def add_native_model(self, callee: int, model: NativeModel, *, max_batch: int, with_batch_dim: bool,
-                         unbatched_inputs: Sequence[int]) -> None: ...
-    def add_python_model(self, callee: int, model: Any, *, max_batch: int, with_batch_dim: bool,
-                         unbatched_inputs: Sequence[int]) -> None:
-        """`model.execute(inputs: list[ndarray], outputs: list[ndarray | None]) -> list[ndarray | None]`: inputs are views
-        on the arena with the batch dimension first; an output that is not None is the room to write it into (return
-        None for it); where it is None, or does not fit, return the array."""
+    def add_native_model(
+        self, callee: int, model: NativeModel, *, max_batch: int, with_batch_dim: bool, unbatched_inputs: Sequence[int]
+    ) -> None: ...
+    def add_python_model(
+        self, callee: int, model: Any, *, max_batch: int, with_batch_dim: bool, unbatched_inputs: Sequence[int]
+    ) -> None:
+        """`model.execute(inputs: list[ndarray], outputs: list[ndarray | None]) -> list[ndarray | None]`: inputs are
+        views on the arena with the batch dimension first; an output that is not None is the room to write it into
+        (return None for it); where it is None, or does not fit, return the array."""
     def serve_models(self, memory_fd: int, event_fd: int) -> None:
         """Starts the model lane's thread. Takes both descriptors."""
     def serve_functions(self, memory_fd: int, event_fd: int) -> None:
@@ -107,6 +108,8 @@ class WorkerRuntime:
         the call."""
     def stop(self) -> None:
         """Any thread: ends the lanes after the batches they run."""
+    def join(self) -> None:
+        """After stop(): waits for the model lane's end."""
 
 # ---- both -----------------------------------------------------------------------------------------------------------
 

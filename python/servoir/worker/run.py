@@ -45,11 +45,12 @@ def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoRetur
         control.send(ready)
     except ControlError:
         os._exit(1)
-    if not ending.told.is_set():
-        if ready["functions"]:
-            runtime.serve_functions(functions[0], functions[1])
-        else:
-            ending.told.wait()
+    if ready["functions"]:
+        runtime.serve_functions(functions[0], functions[1])
+    else:
+        ending.told.wait()
+    runtime.stop()
+    runtime.join()
     _end()
 
 

@@ -136,3 +136,6 @@ class WorkerRuntime:
     def stop(self) -> None:
         _record("worker_stop")
         self.ended.set()
+
+    def join(self) -> None:
+        _record("join")

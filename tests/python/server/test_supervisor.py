@@ -490,7 +490,7 @@ def test_a_start_function_that_fails_stops_everything(run: Run, call: str, text:
     assert out.splitlines()[-1].startswith("refused ")
     assert text in out
     assert len(script.records("stop")) == 1
-    assert len(script.records("worker_stop")) == 1
+    assert len(script.records("join")) == 1
 
 
 def test_the_limit_of_requests(run: Run) -> None:
