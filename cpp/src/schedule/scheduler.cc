@@ -100,6 +100,7 @@ void Scheduler::Impl::withdraw(ServableId id, std::string_view reason, Deferred*
   const auto name = by_name.find(servable.spec->name);
   name->second.erase(servable.spec->version);
   if (name->second.empty()) by_name.erase(name);
+  if (servable.started && !reason.empty()) withdrawn[servable.spec->name][servable.spec->version] = reason;
   servables.erase(found);
 }
 
@@ -122,6 +123,10 @@ Result<LaneId> Scheduler::Impl::attach(ServableId id, LanePort* port, std::span<
   lane->callees.assign(callees.begin(), callees.end());
   for (const std::uint32_t callee : callees) servable.callees[callee]->lanes.push_back(lane.get());
   servable.started = true;
+  if (const auto gone = withdrawn.find(servable.spec->name); gone != withdrawn.end()) {
+    gone->second.erase(servable.spec->version);
+    if (gone->second.empty()) withdrawn.erase(gone);
+  }
   const LaneId lane_id = lane->id;
   lanes.emplace(lane_id, std::move(lane));
   return lane_id;
@@ -176,6 +181,13 @@ Result<std::shared_ptr<const Method>> Scheduler::Impl::find(std::string_view ser
       if (!candidate->started) continue;
       running += (running.empty() ? "" : ", ") + std::to_string(number);
       if (version == 0 || version == number) found = candidate;  // ascending: the last one is the newest
+    }
+  }
+  if (const auto gone = withdrawn.find(servable); gone != withdrawn.end()) {
+    const auto reason = version == 0 ? std::prev(gone->second.end()) : gone->second.find(version);
+    if (reason != gone->second.end() && (found == nullptr || reason->first > found->spec->version)) {
+      return Status::Unavailable("servable " + quoted(servable) + ", version " + std::to_string(reason->first) +
+                                 " is not available: " + reason->second);
     }
   }
   if (found == nullptr) {

@@ -58,7 +58,8 @@ class Scheduler {
 
   // Makes a version known; it is running once a lane is attached. AlreadyExists if name and version are known.
   [[nodiscard]] Result<ServableId> publish(ServableSpec spec);
-  // No new requests; those that wait fail with Unavailable and this reason. Its lanes are detached.
+  // No new requests; those that wait fail with Unavailable and this reason. Its lanes are detached. A reason that is
+  // not empty is kept for find(), until the version runs again: nothing older takes its place meanwhile.
   void withdraw(ServableId id, std::string_view reason);
 
   // A lane that runs these callees (indices in the spec). `name` is for error texts ("worker 4711 (device 0)"). The

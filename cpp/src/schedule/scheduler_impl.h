@@ -98,6 +98,8 @@ struct Scheduler::Impl {
   mutable std::mutex mutex;
   std::unordered_map<ServableId, std::unique_ptr<Servable>> servables;
   std::map<std::string, std::map<std::uint64_t, Servable*>, std::less<>> by_name;
+  // Why versions that were running are not there any more.
+  std::map<std::string, std::map<std::uint64_t, std::string>, std::less<>> withdrawn;
   std::unordered_map<LaneId, std::unique_ptr<LaneState>> lanes;
   std::vector<CalleeState*> ready;  // callees with waiting instances (or lately so)
   std::multimap<Clock::time_point, std::weak_ptr<Request>> deadlines;

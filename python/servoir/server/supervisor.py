@@ -312,11 +312,11 @@ class Supervisor:
         if worker.state is not WorkerState.LEAVING or worker.control is None:
             return
         try:
-            # Each lane is told, also when another still holds something.
-            empty = [self._server.drain_lane(attachment) for attachment in worker.attachments]
+            # One after the other: functions that still run may call the worker's models.
+            empty = all(self._server.drain_lane(attachment) for attachment in worker.attachments)
         except RuntimeError:
             return  # the core was stopped, and the worker will be told to exit
-        if all(empty):
+        if empty:
             self._tell_exit(worker)
         else:
             self._loop.after(_DRAIN_POLL, lambda: self._drain(worker))

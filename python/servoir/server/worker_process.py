@@ -135,14 +135,14 @@ class Worker:
             self.process.send_signal(number)  # does nothing when it has been waited for
 
     def offers(self, ready: Message) -> list[Offer]:
-        """The lanes with what they run, of the worker's ready message."""
+        """The lanes with what they run, of the worker's ready message; that of the functions first."""
         function_lane, *model_lane = self.lanes
         offers = []
-        if ready["models"]:
-            offers.append(Offer(model_lane[0], list(ready["models"])))
         if ready["functions"] or not ready["models"]:
             # A servable whose methods have no stages has a lane all the same: it says that the version is running.
             offers.append(Offer(function_lane, list(ready["functions"])))
+        if ready["models"]:
+            offers.append(Offer(model_lane[0], list(ready["models"])))
         return offers
 
     def close(self) -> None:

@@ -262,8 +262,31 @@ TEST_F(SchedulerTest, FindSaysWhatThereIs) {
   EXPECT_EQ(scheduler->find("s", 0, "n").status().message(),
             "servable 's', version 2 has no method 'n'; its methods: 'm'");
   EXPECT_EQ(scheduler->find("t", 0, "m").status().message(), "servable 't' is not available; running servables: 's'");
-  scheduler->withdraw(two, "unloaded");
+  scheduler->withdraw(two, "");
   EXPECT_EQ((*scheduler->find("s", 0, "m"))->servable->version, 1U);
+}
+
+TEST_F(SchedulerTest, FindSaysWhyAVersionIsGone) {
+  FakeLane lane;
+  const auto run = [&](std::uint64_t version) {
+    const ServableId id = publish({function_callee("f", 1, 1, 8)}, {chain("m", {0})}, version);
+    attach(id, &lane, {0});
+    return id;
+  };
+  run(1);
+  const ServableId second = run(2);
+  scheduler->withdraw(second, "its workers keep crashing");
+  for (const std::uint64_t version : {0, 2}) {
+    const auto found = scheduler->find("s", version, "m");
+    ASSERT_FALSE(found.ok());
+    EXPECT_EQ(found.status().code(), Code::kUnavailable);
+    EXPECT_EQ(found.status().message(), "servable 's', version 2 is not available: its workers keep crashing");
+  }
+  EXPECT_TRUE(scheduler->find("s", 1, "m").ok());
+  const ServableId again = run(2);
+  EXPECT_TRUE(scheduler->find("s", 0, "m").ok());
+  scheduler->withdraw(again, "");
+  EXPECT_EQ(scheduler->find("s", 0, "m").value()->servable->version, 1U) << "taken away on purpose";
 }
 
 TEST_F(SchedulerTest, WithdrawFailsWhatWaits) {
