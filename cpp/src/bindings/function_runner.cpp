@@ -242,7 +242,7 @@ void FunctionRunner::take_result(const Function& function, std::uint32_t row, Py
     return fail(row, Status::Internal("the function returned " +
                                       (sequence ? "a " + type_name(item) + " of " + many(count, "value")
                                                 : "one value (" + type_name(item) + ")") +
-                                      "; " + many(function.outputs, "output") + " were declared"));
+                                      "; declared: " + many(function.outputs, "output")));
   }
   Status status;
   if (sequence) {

@@ -30,6 +30,19 @@ class WithoutLock {
   PyThreadState* state_;
 };
 
+// Lets the interpreter lock go while the server looks for more room.
+class RoomsWithoutLock final : public RoomSource {
+ public:
+  explicit RoomsWithoutLock(TaskLane* lane) : lane_(lane) {}
+  [[nodiscard]] Result<Room> more_room(std::uint64_t task, std::uint64_t bytes) override {
+    const WithoutLock unlocked;
+    return lane_->more_room(task, bytes);
+  }
+
+ private:
+  TaskLane* lane_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<WorkerRuntime>> WorkerRuntime::create(int arena_fd, int control_fd) {
@@ -90,7 +103,8 @@ Status WorkerRuntime::serve_functions(int memory_fd, int event_fd) {
 Status WorkerRuntime::function_loop(TaskLane* lane) {
   RunTask task;
   RowsResult result;
-  TaskRooms rooms(arena_, lane);
+  RoomsWithoutLock source(lane);
+  TaskRooms rooms(arena_, &source);
   function_thread_ = std::this_thread::get_id();
   while (!lane->stopped()) {
     // A task that is there already costs no hand-over of the interpreter lock.
