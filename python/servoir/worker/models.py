@@ -125,7 +125,7 @@ def batch_size(model: Model, subgraphs: Sequence[Any]) -> int:
             f"Parameter 'max_batch_size' of model '{model.key}' is {wanted}, but the model's batch size is fixed"
             f" at {fixed}"
         )
-    return fixed
+    return wanted or fixed
 
 
 def _batched_ports(model: Model, subgraph: Any) -> list[tuple[str, dict[str, Any]]]:

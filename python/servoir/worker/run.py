@@ -73,10 +73,12 @@ def _describe(error: BaseException) -> str:
 
 
 def _user_traceback(error: BaseException) -> list[str]:
-    """The traceback without the frames of the import system and of the worker itself."""
+    """The traceback without the frames of the import system and of the worker itself; nothing without others."""
     inner: TracebackType | None = error.__traceback__
     while inner is not None and _is_own(inner.tb_frame.f_code.co_filename):
         inner = inner.tb_next
+    if inner is None and not isinstance(error, SyntaxError):
+        return []
     return traceback.format_exception(type(error), error, inner)
 
 

@@ -1,0 +1,307 @@
+"""What the worker finds out about a loaded model, and the load message carried out (api.md, sections 4, 12 and 13)."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servoir
+from servoir.server.register import Context, CPUDeviceInfo, declarations, declare_model
+from servoir.server.register.model import Model
+from servoir.worker import models
+from servoir.worker.load import load
+
+
+@pytest.fixture(autouse=True)
+def nothing_declared() -> None:
+    declarations.begin()
+
+
+@dataclass
+class FakeSubgraph:
+    """A subgraph as a backend gives it."""
+
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    registered: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+
+    def register(self, runtime: Any, callee: int, **keywords: Any) -> None:
+        del runtime
+        self.registered.append((callee, keywords))
+
+
+def subgraph(inputs: list[Any], outputs: list[Any]) -> FakeSubgraph:
+    def ports(letter: str, shapes: list[Any]) -> list[dict[str, Any]]:
+        return [{"name": f"{letter}{i}", "dtype": "float32", "shape": shape} for i, shape in enumerate(shapes)]
+
+    return FakeSubgraph(ports("x", inputs), ports("y", outputs))
+
+
+@pytest.mark.parametrize(
+    ("declaration", "subgraphs", "expected"),
+    [
+        ({}, [subgraph([[-1, 4]], [[-1, 2]])], 64),
+        ({"max_batch_size": 500}, [subgraph([[-1, 4]], [[-1, 2]])], 500),
+        ({}, [subgraph([[8, 4], [8]], [[8, 2]])], 8),
+        ({"max_batch_size": 4}, [subgraph([[8, 4]], [[8, 2]])], 4),
+        ({}, [subgraph([[8, 4]], [[-1, 2]])], 8),
+        ({}, [subgraph([None], [None])], 64),
+        ({"with_batch_dim": False}, [subgraph([[8, 4], []], [[2]])], 1),
+        ({"without_batch_dim_inputs": (1,)}, [subgraph([[8, 4], [3]], [[8, 2]])], 8),
+        ({"without_batch_dim_inputs": 1}, [subgraph([[8, 4], []], [[8, 2]])], 8),
+        ({"model_file": ["a", "b"]}, [subgraph([[8, 4]], [[8, 2]]), subgraph([[8]], [[8]])], 8),
+    ],
+)
+def test_batch_size(declaration: dict[str, Any], subgraphs: list[FakeSubgraph], expected: int) -> None:
+    model = declare_model(**({"model_file": "a"} | declaration))
+    assert models.batch_size(model, subgraphs) == expected
+
+
+@pytest.mark.parametrize(
+    ("declaration", "subgraphs", "text"),
+    [
+        ({}, [subgraph([[8, 4], [7]], [[8]])], "input 'x1' has 7 as its first dimension, others have 8"),
+        ({}, [subgraph([[8, 4]], [[1]])], "output 'y0' has 1 as its first dimension, others have 8"),
+        ({}, [subgraph([[8]], [[8]]), subgraph([[4]], [[4]])], "subgraph 1: input 'x0' has 4"),
+        ({}, [subgraph([[8], []], [[8]])], "input 'x1' is a scalar"),
+        ({}, [subgraph([[0, 4]], [[0]])], "batch dimension of 0"),
+        ({"without_batch_dim_inputs": 2}, [subgraph([[8]], [[8]])], "'without_batch_dim_inputs' .* has 2, .* 1 inputs"),
+        ({"max_batch_size": 9}, [subgraph([[8]], [[8]])], "'max_batch_size' .* is 9, .* fixed at 8"),
+    ],
+)
+def test_models_whose_batch_dimension_is_wrong(
+    declaration: dict[str, Any], subgraphs: list[FakeSubgraph], text: str
+) -> None:
+    model = declare_model(**({"model_file": "a"} | declaration))
+    with pytest.raises(RuntimeError, match=text):
+        models.batch_size(model, subgraphs)
+
+
+def test_ports_are_those_of_one_instance() -> None:
+    model = declare_model("a", without_batch_dim_inputs=1)
+    opened = models.OpenedModel(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8)
+    (ports,) = opened.loaded().subgraphs
+    assert [(port["shape"], port["batched"]) for port in ports.inputs] == [([4, -1], True), ([3], False), (None, True)]
+    assert [(port["name"], port["shape"], port["batched"]) for port in ports.outputs] == [("y0", [], True)]
+    whole = models.OpenedModel(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1)
+    assert [port["shape"] for port in whole.loaded().subgraphs[0].inputs] == [[8, 4]]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"threads": None, "usable_cores": 8.0, "sharing_workers": 2}, 2),
+        ({"threads": 5, "usable_cores": 8.0, "sharing_workers": 2}, 5),
+    ],
+)
+def test_threads_of_a_model(message: dict[str, Any], expected: int) -> None:
+    assert models.threads_per_model(message, 2) == expected
+
+
+# ---- the load message
+
+
+class FakeRuntime:
+    def __init__(self) -> None:
+        self.functions: list[tuple[int, str, dict[str, Any]]] = []
+
+    def add_function(self, callee: int, function: Callable[..., Any], **keywords: Any) -> None:
+        self.functions.append((callee, function.__name__, keywords))
+
+    def call_model(self, callee: int, instances: Any) -> Any:
+        return tuple((callee, *instance) for instance in instances)
+
+
+class FakeBackends(types.ModuleType):
+    """Stands in for servoir.backends."""
+
+    def __init__(self) -> None:
+        super().__init__("servoir.backends")
+        self.calls: list[tuple[Any, ...]] = []
+        self.opened: list[FakeSubgraph] = []
+
+    def open_model(
+        self, paths: list[str], model_format: Any, backend: Any, threads: int, device_id: Any, options: Any
+    ) -> Any:
+        self.calls.append((paths, model_format, backend, threads, device_id, options))
+        made = [subgraph([[4, 2]], [[4]]) for _ in paths]
+        self.opened += made
+        return types.SimpleNamespace(subgraphs=made)
+
+
+@pytest.fixture
+def fake_backends(monkeypatch: pytest.MonkeyPatch) -> FakeBackends:
+    fake = FakeBackends()
+    monkeypatch.setitem(sys.modules, "servoir.backends", fake)
+    monkeypatch.setattr(servoir, "backends", fake, raising=False)
+    return fake
+
+
+CONFIG = """
+from servoir.server import register
+
+first = register.declare_model("first.onnx", "ONNX", backend="onnxruntime")
+second = register.declare_model(["a.xml", "b.xml"], config_file="settings.json", context=CONTEXT)
+
+def many(instances):
+    return instances
+
+def one(x):
+    return second.call(x, subgraph=1)
+
+@register.register_method(output_names=["y"])
+def method(x):
+    y = register.add_stage(many, x, outputs_count=1, batch_size=0)
+    y = register.add_stage(first, y, outputs_count=1)
+    return register.add_stage(one, y, outputs_count=1)
+"""
+PLAIN = "CONTEXT = None\n" + CONFIG
+names = iter(range(1000))
+
+
+@pytest.fixture
+def servable(tmp_path: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """servable(text): a servable on disk, with all files; returns the message that loads it."""
+    path = list(sys.path)
+    modules = set(sys.modules)
+
+    def make(text: str) -> dict[str, Any]:
+        name = f"servable{next(names)}"
+        directory = tmp_path / name
+        (directory / "3").mkdir(parents=True)
+        (directory / "servable_config.py").write_text(text)
+        (directory / "settings.json").touch()
+        for file in ("first.onnx", "a.xml", "b.xml"):
+            (directory / "3" / file).touch()
+        return {
+            "type": "load",
+            "servable_directory": str(tmp_path),
+            "name": name,
+            "version": 3,
+            "device_id": 5,
+            "device_type": None,
+            "loads_models": True,
+            "usable_cores": 8.0,
+            "sharing_workers": 1,
+            "threads": None,
+            "spec": None,
+        }
+
+    yield make
+    sys.path[:] = path
+    for module in set(sys.modules) - modules:
+        if module.startswith("servable"):
+            del sys.modules[module]
+
+
+Servable = Callable[[str], dict[str, Any]]
+
+
+def test_load(servable: Servable, fake_backends: FakeBackends, tmp_path: Path) -> None:
+    message = servable(PLAIN)
+    runtime: Any = FakeRuntime()
+    ready = load(message, runtime)
+    directory = tmp_path / message["name"]
+    assert fake_backends.calls == [
+        ([str(directory / "3" / "first.onnx")], "ONNX", "onnxruntime", 4, 5, {}),
+        (
+            [str(directory / "3" / "a.xml"), str(directory / "3" / "b.xml")],
+            None,
+            None,
+            4,
+            5,
+            {"config_file": str(directory / "settings.json")},
+        ),
+    ]
+    assert (ready["functions"], ready["models"], ready["threads"]) == ([3, 4], [0, 1, 2], 4)
+    assert [callee["max_batch"] for callee in ready["spec"]["callees"]] == [4, 4, 4, 4, 256]
+    assert runtime.functions == [
+        (3, "many", {"inputs": 1, "outputs": 1, "batched": True, "name": "many"}),
+        (4, "one", {"inputs": 1, "outputs": 1, "batched": False, "name": "one"}),
+    ]
+    keywords = {"max_batch": 4, "with_batch_dim": True, "unbatched_inputs": ()}
+    assert [made.registered for made in fake_backends.opened] == [[(k, keywords)] for k in range(3)]
+    second: Model = sys.modules[f"{message['name']}.servable_config"].second
+    assert second.call(7, subgraph=1) == 2  # the callee, says the fake runtime
+
+
+def test_threads_and_device_settings_of_the_context(servable: Servable, fake_backends: FakeBackends) -> None:
+    context = Context(thread_num=3)
+    context.append_device_info(CPUDeviceInfo(precision_mode="fp16"))
+    text = (
+        "from servoir.server import register\n"
+        "CONTEXT = register.Context(thread_num=3)\n"
+        "CONTEXT.append_device_info(register.CPUDeviceInfo(precision_mode='fp16'))\n"
+        "CONTEXT.append_device_info(register.GPUDeviceInfo())\n"
+    )
+    load(servable(text + CONFIG), FakeRuntime())  # type: ignore[arg-type]
+    _, _, _, threads, _, options = fake_backends.calls[1]
+    assert threads == 3
+    assert options["precision_mode"] == "fp16"
+
+
+def test_an_extra_worker_takes_the_graph_from_the_server(servable: Servable, fake_backends: FakeBackends) -> None:
+    message = servable(PLAIN)
+    spec = load(message, FakeRuntime())["spec"]  # type: ignore[arg-type]
+    fake_backends.calls.clear()
+    del sys.modules[f"{message['name']}.servable_config"]
+    runtime: Any = FakeRuntime()
+    ready = load(message | {"loads_models": False, "device_id": None, "spec": spec}, runtime)
+    assert fake_backends.calls == []
+    assert ready == {"type": "ready", "spec": None, "functions": [3, 4], "models": [], "threads": None}
+    assert [function[:2] for function in runtime.functions] == [(3, "many"), (4, "one")]
+    second: Model = sys.modules[f"{message['name']}.servable_config"].second
+    assert second.call(7, subgraph=1) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def method(x)", "def other(x)"),
+        ("outputs_count=1, batch_size=0", "outputs_count=1, batch_size=0, tag='T'"),
+        ("many", "several"),
+        ('"first.onnx"', '"a.onnx"'),
+    ],
+)
+def test_an_extra_worker_with_another_configuration_fails(
+    servable: Servable, fake_backends: FakeBackends, before: str, after: str
+) -> None:
+    del fake_backends
+    spec = load(servable(PLAIN), FakeRuntime())["spec"]  # type: ignore[arg-type]
+    message = servable(PLAIN.replace(before, after)) | {"loads_models": False, "spec": spec}
+    with pytest.raises(RuntimeError, match="declares other methods"):
+        load(message, FakeRuntime())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("version", "remove", "text"),
+    [
+        (4, None, "no version directory 4 .* there are 3"),
+        (3, "3/b.xml", "'model_file': there is no file .*b.xml"),
+        (3, "settings.json", "'config_file' .* there is no file .*settings.json"),
+        (3, "3", "no valid version directory"),
+    ],
+)
+def test_what_is_missing_on_disk(
+    servable: Servable, fake_backends: FakeBackends, tmp_path: Path, version: int, remove: str | None, text: str
+) -> None:
+    del fake_backends
+    message = servable(PLAIN) | {"version": version}
+    if remove is not None:
+        path = tmp_path / message["name"] / remove
+        path.rename(tmp_path / "elsewhere")
+    with pytest.raises(RuntimeError, match=text):
+        load(message, FakeRuntime())  # type: ignore[arg-type]
+
+
+def test_a_servable_without_models_needs_no_version_directory(servable: Servable, tmp_path: Path) -> None:
+    text = "from servoir.server import register\n@register.register_method('y')\ndef m(x):\n    return x\n"
+    message = servable(text) | {"version": 9}
+    ready = load(message, FakeRuntime())  # type: ignore[arg-type]
+    assert (ready["spec"]["version"], ready["functions"], ready["models"]) == (9, [], [])
+    assert str(tmp_path) == sys.path[-1]
