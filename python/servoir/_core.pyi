@@ -64,19 +64,29 @@ class NativeModel:
     def inputs(self) -> list[dict[str, Any]]: ...  # {"name", "dtype", "shape": list with -1 = dynamic, or None}
     @property
     def outputs(self) -> list[dict[str, Any]]: ...
+    def execute(self, inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
+        """One batch, outside of any lane, on copies: for trying a model out."""
 
 class NativeBackend:
     """A plug-in (backend.h), loaded and checked."""
 
     @staticmethod
-    def load(plugin: str, libraries: Sequence[str]) -> NativeBackend:
-        """`libraries`: directories to look for the backend's own libraries in, in this order, before the loader's own
-        paths. RuntimeError with every candidate tried and why it was refused."""
+    def load(plugin: str, libraries: Sequence[str | tuple[str, str]]) -> NativeBackend:
+        """`libraries`: directories (or library files) to look for the backend's own libraries in, in this order, before
+        the loader's own paths; each alone or with the reason why it is looked at. RuntimeError with every candidate
+        tried and why it was refused."""
     @property
     def name(self) -> str: ...
     @property
     def version(self) -> str: ...
-    def open(self, path: str, options: dict[str, str]) -> NativeModel: ...
+    @property
+    def library(self) -> str: ...  # the file in use
+    @property
+    def search_report(self) -> str: ...  # one line for each candidate
+    def open(
+        self, path: str, options: dict[str, str], *, device: str = "CPU", companions: Sequence[str] = ()
+    ) -> NativeModel:
+        """`companions`: further files of the model, such as its weights."""
 
 class WorkerRuntime:
     """The worker's end of arena, lanes and models. One a process."""

@@ -1,0 +1,94 @@
+"""Backends: the runtimes that execute models.
+
+    backend       formats            how
+    openvino      OpenVINO IR, ONNX  native plug-in, no Python on the way of a batch
+    onnxruntime   ONNX               Python package, in place on the arena
+
+Where several can run a file, the first in this table that is installed and opens it is taken; `backend=` of
+declare_model() names one and allows no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from servoir import log
+from servoir.backends.file_format import file_format
+from servoir.backends.model import Backend, BackendError, OpenedModel, Port, Subgraph, batch_size
+
+__all__ = ["BackendError", "OpenedModel", "Port", "Subgraph", "backend_names", "batch_size", "open_model"]
+
+
+def _openvino() -> Backend:
+    from servoir.backends.openvino import OpenVino
+
+    return OpenVino()
+
+
+def _onnxruntime() -> Backend:
+    from servoir.backends.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+# In order of preference. Each is imported when it is wanted.
+_BACKENDS: dict[str, Callable[[], Backend]] = {"openvino": _openvino, "onnxruntime": _onnxruntime}
+# Names of formats that users know them by.
+_FORMATS = {"onnx": "onnx", "openvino": "openvino", "ir": "openvino"}
+
+
+def backend_names() -> tuple[str, ...]:
+    return tuple(_BACKENDS)
+
+
+def open_model(
+    paths: Sequence[str],
+    model_format: str | None,
+    backend: str | None,
+    threads: int,
+    device_id: int | None,
+    options: Mapping[str, str],
+) -> OpenedModel:
+    """Opens a model's files, subgraph by subgraph, all with one backend.
+
+    `model_format` None: the files' content decides. `threads`: CPU threads that one batch may use. BackendError (a
+    RuntimeError) says, for each backend that could have done it, why it did not.
+    """
+    formats = {_format(path, model_format) for path in paths}
+    candidates = _candidates(formats, backend)
+    refusals = []
+    for candidate in candidates:
+        try:
+            version = candidate.version()
+            opened = [candidate.open(path, threads, device_id, options) for path in paths]
+        except BackendError as error:
+            refusals.append(f"{candidate.name}: {error}")
+            continue
+        if refusals:
+            log.warning("the model is run by %s instead, because of: %s", candidate.name, "; ".join(refusals))
+        log.info("backend %s %s runs %s on %d threads", candidate.name, version, ", ".join(paths), threads)
+        return OpenedModel(candidate.name, opened)
+    raise BackendError("\n".join([f"no backend can run {', '.join(repr(path) for path in paths)}", *refusals]))
+
+
+def _format(path: str, given: str | None) -> str:
+    if given is None:
+        return file_format(path)
+    known = _FORMATS.get(given.lower())
+    if known is None:
+        raise BackendError(
+            f"no backend for the format {given} of '{path}' is there yet; there are some for"
+            f" {', '.join(sorted(set(_FORMATS.values())))}"
+        )
+    return known
+
+
+def _candidates(formats: set[str], wanted: str | None) -> list[Backend]:
+    if wanted is not None and wanted not in _BACKENDS:
+        raise BackendError(f"there is no backend '{wanted}'; there are {', '.join(_BACKENDS)}")
+    made = [make() for name, make in _BACKENDS.items() if wanted in {None, name}]
+    able = [candidate for candidate in made if formats <= set(candidate.formats)]
+    if not able:
+        names = ", ".join(f"{candidate.name} ({', '.join(candidate.formats)})" for candidate in made)
+        raise BackendError(f"no backend runs the format {' and '.join(sorted(formats))}: {names}")
+    return able

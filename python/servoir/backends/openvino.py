@@ -1,0 +1,118 @@
+"""The backend OpenVINO: ONNX and IR files (.xml with its .bin), through the native plug-in.
+
+The plug-in opens OpenVINO's own libraries itself. They are looked for, in this order: where SERVOIR_OPENVINO_DIR
+says (a directory or the library's file), where the build had them, in the Python package openvino, in the loader's own paths.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from servoir._core import NativeBackend, NativeModel
+from servoir.backends.model import Array, BackendError, Port, warm_up
+from servoir.backends.options import read_options
+
+if TYPE_CHECKING:
+    from servoir._core import WorkerRuntime
+
+_PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "plugins")
+_PLUGIN = "libservoir_openvino.so"
+_PRECISIONS = {"origin": "f32", "fp16": "f16"}
+
+
+class OpenVino:
+    name = "openvino"
+    formats: tuple[str, ...] = ("openvino", "onnx")
+
+    def version(self) -> str:
+        return load().version
+
+    def open(self, path: str, threads: int, device_id: int | None, options: Mapping[str, str]) -> NativeSubgraph:
+        settings = {"threads": str(threads)}
+        device = "CPU"
+        for key, value in read_options(options).items():
+            if key == "precision_mode":
+                settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[value]
+            elif key == "device":
+                device = value
+            else:
+                settings[key] = value
+        weights = os.path.splitext(path)[0] + ".bin"
+        companions = [weights] if path.endswith(".xml") and os.path.isfile(weights) else []
+        backend = load()
+        try:
+            return NativeSubgraph(backend.open(path, settings, device=device, companions=companions), path)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO {backend.version} cannot open '{path}': {error}") from error
+
+
+def plugin_path() -> str:
+    """The plug-in's file; SERVOIR_PLUGIN_DIR names another directory than the package's own."""
+    return os.path.join(os.environ.get("SERVOIR_PLUGIN_DIR") or _PLUGINS, _PLUGIN)
+
+
+def search_places() -> list[tuple[str, str]]:
+    """Directories (or files) where OpenVINO's libraries may be, in order, each with the reason."""
+    places = []
+    if given := os.environ.get("SERVOIR_OPENVINO_DIR"):
+        places.append((given, "SERVOIR_OPENVINO_DIR"))
+    places += [(directory, "the build had it there") for directory in _recorded_directories()]
+    spec = importlib.util.find_spec("openvino")
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        places.append((os.path.join(root, "libs"), "the Python package openvino"))
+    return places
+
+
+def _recorded_directories() -> list[str]:
+    path = os.path.join(os.path.dirname(plugin_path()), "backend_dirs.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [str(directory) for directory in json.load(file)["directories"]]
+    except FileNotFoundError:
+        return []
+
+
+@functools.cache
+def load() -> NativeBackend:
+    path = plugin_path()
+    if not os.path.isfile(path):
+        raise BackendError(
+            f"the plug-in '{path}' is not there: this Servoir was built without OpenVINO's headers (bash build.sh -p"
+            f" <site-packages>/openvino/libs builds it)"
+        )
+    try:
+        return NativeBackend.load(path, search_places())
+    except RuntimeError as error:
+        raise BackendError(f"{error}\n(pip install openvino, or set SERVOIR_OPENVINO_DIR)") from error
+
+
+class NativeSubgraph:
+    """A model's file opened by a native backend."""
+
+    def __init__(self, model: NativeModel, path: str) -> None:
+        self._model = model
+        self._name = os.path.basename(path)
+        self.inputs: list[Port] = model.inputs
+        self.outputs: list[Port] = model.outputs
+
+    def execute_copied(self, inputs: Sequence[Array]) -> list[Array]:
+        return self._model.execute(inputs)
+
+    def register(
+        self,
+        runtime: WorkerRuntime,
+        callee: int,
+        *,
+        max_batch: int,
+        with_batch_dim: bool,
+        unbatched_inputs: Sequence[int],
+    ) -> None:
+        warm_up(self, self._name)
+        runtime.add_native_model(
+            callee, self._model, max_batch=max_batch, with_batch_dim=with_batch_dim, unbatched_inputs=unbatched_inputs
+        )
