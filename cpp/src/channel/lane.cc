@@ -92,7 +92,8 @@ struct ServerLane::Impl {
   Mapping mapping;
   std::byte* task_ring;
   RingProducer tasks;
-  RingConsumer done;
+  // The other end's thread, so another cache line.
+  alignas(64) RingConsumer done;
   bool armed = false;
   bool released = false;  // a record since the last arm()
 };

@@ -2,7 +2,8 @@
 //
 // A worker process has one lane for its Python stages and, where it owns a device, one for its models, so that Python
 // and models overlap. LaneMemory is a memfd with the two rings; the server makes it, the worker maps it by inheritance.
-// ServerLane is used under the scheduler's lock; WorkerLane by the lane's one thread.
+// ServerLane has two ends: post() is called under the scheduler's lock, the others by one thread, another perhaps.
+// WorkerLane belongs to the lane's one thread, but for stop().
 #pragma once
 
 #include <atomic>

@@ -142,9 +142,7 @@ class MessageWriter {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0);
     append(&value, sizeof(T));
   }
-  void put_text(std::string_view text) {
-    append(text.data(), text.size());
-  }
+  void put_text(std::string_view text) { append(text.data(), text.size()); }
   // Zeroes up to the next multiple of 8, so that the next value is aligned.
   void pad() { buffer_.resize((buffer_.size() + 7) & ~std::size_t{7}); }
   [[nodiscard]] std::span<const std::byte> bytes() const { return buffer_; }

@@ -16,7 +16,7 @@ constexpr std::uint32_t kAll = std::numeric_limits<std::uint32_t>::max();
 
 std::uint32_t bin_of(std::uint64_t count) { return static_cast<std::uint32_t>(std::bit_width(count)) - 1; }
 
-// Calls fn(word, mask) for each word of the bitmap that the range touches.
+// Calls fn(word, mask) for each word of the bitmap that the range touches, until it returns false.
 template <typename Fn>
 void for_each_word(PageRange range, Fn fn) {
   std::uint64_t page = range.first;
@@ -25,19 +25,20 @@ void for_each_word(PageRange range, Fn fn) {
     const std::uint64_t bit = page % 64;
     const std::uint64_t bits = std::min<std::uint64_t>(64 - bit, end - page);
     const std::uint64_t mask = (bits == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1) << bit;
-    fn(page / 64, mask);
+    if (!fn(page / 64, mask)) return;
     page += bits;
   }
 }
 
 }  // namespace
 
-std::uint64_t Extents::count_resident(PageRange range) const {
-  std::uint64_t count = 0;
+bool Extents::any_resident(PageRange range) const {
+  bool any = false;
   for_each_word(range, [&](std::uint64_t word, std::uint64_t mask) {
-    count += static_cast<std::uint64_t>(std::popcount(resident_bits_[word] & mask));
+    any = (resident_bits_[word] & mask) != 0;
+    return !any;
   });
-  return count;
+  return any;
 }
 
 std::uint64_t Extents::mark(PageRange range, bool resident) {
@@ -46,6 +47,7 @@ std::uint64_t Extents::mark(PageRange range, bool resident) {
     std::uint64_t& bits = resident_bits_[word];
     changed += static_cast<std::uint64_t>(std::popcount((resident ? ~bits : bits) & mask));
     bits = resident ? bits | mask : bits & ~mask;
+    return true;
   });
   return changed;
 }
@@ -71,10 +73,11 @@ void Extents::unlink(Extent* extent) {
 }
 
 // Joins the range with the free ranges beside it.
-void Extents::insert_free(PageRange range) {
+void Extents::insert_free(PageRange range, bool warm) {
   auto next = free_.lower_bound(range.first);
   if (next != free_.end() && next->first == range.first + range.count) {
     range.count += next->second.count;
+    warm |= next->second.warm;
     unlink(&next->second);
     next = free_.erase(next);
   }
@@ -83,7 +86,7 @@ void Extents::insert_free(PageRange range) {
     if (before.first + before.count == range.first) {
       unlink(&before);
       before.count += range.count;
-      before.warm = count_resident({before.first, before.count}) > 0;
+      before.warm |= warm;
       link(&before);
       return;
     }
@@ -91,7 +94,7 @@ void Extents::insert_free(PageRange range) {
   Extent& extent = free_.emplace_hint(next, range.first, Extent{})->second;
   extent.first = range.first;
   extent.count = range.count;
-  extent.warm = count_resident(range) > 0;
+  extent.warm = warm;
   link(&extent);
 }
 
@@ -103,7 +106,7 @@ PageRange Extents::carve(Extent* extent, std::uint64_t count) {
   if (extent->count > count) {
     extent->first += count;
     extent->count -= count;
-    extent->warm = count_resident({extent->first, extent->count}) > 0;
+    extent->warm = extent->warm && any_resident({extent->first, extent->count});
     node.key() = extent->first;
     link(&free_.insert(std::move(node)).position->second);
   }
@@ -134,7 +137,7 @@ bool Extents::grow(std::uint64_t count) {
   const std::uint64_t first = opened_;
   opened_ += added;
   resident_bits_.resize((opened_ + 63) / 64);
-  insert_free({first, added});
+  insert_free({first, added}, false);
   return true;
 }
 
@@ -157,7 +160,7 @@ std::optional<std::uint64_t> Extents::take(std::uint64_t count) {
 
 void Extents::give(PageRange range) {
   taken_resident_ -= range.count;
-  insert_free(range);
+  insert_free(range, true);
 }
 
 std::optional<PageRange> Extents::take_for_release(std::uint64_t most) {
@@ -175,9 +178,11 @@ std::optional<PageRange> Extents::take_for_release(std::uint64_t most) {
   const PageRange whole{extent->first, extent->count};
   unlink(extent);
   free_.erase(whole.first);
-  if (range.first > whole.first) insert_free({whole.first, range.first - whole.first});
+  if (range.first > whole.first) insert_free({whole.first, range.first - whole.first}, false);
   const std::uint64_t end = range.first + range.count;
-  if (end < whole.first + whole.count) insert_free({end, whole.first + whole.count - end});
+  if (const PageRange rest{end, whole.first + whole.count - end}; rest.count > 0) {
+    insert_free(rest, any_resident(rest));
+  }
   // While it is out it counts as taken, with those pages that are resident.
   resident_ += mark(range, true);
   taken_resident_ += range.count;
@@ -187,7 +192,7 @@ std::optional<PageRange> Extents::take_for_release(std::uint64_t most) {
 void Extents::give_cold(PageRange range) {
   taken_resident_ -= range.count;
   resident_ -= mark(range, false);
-  insert_free(range);
+  insert_free(range, false);
 }
 
 }  // namespace servoir

@@ -61,9 +61,9 @@ class Extents {
   bool grow(std::uint64_t count);
   void link(Extent* extent);
   void unlink(Extent* extent);
-  void insert_free(PageRange range);
+  void insert_free(PageRange range, bool warm);  // warm: has a resident page
   PageRange carve(Extent* extent, std::uint64_t count);
-  std::uint64_t count_resident(PageRange range) const;
+  bool any_resident(PageRange range) const;
   std::uint64_t mark(PageRange range, bool resident);  // returns how many changed
 
   const std::uint64_t pages_;

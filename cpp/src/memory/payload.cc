@@ -11,6 +11,16 @@ constexpr std::size_t kOwnedBytes = 65536;
 
 }  // namespace
 
+Payload& Payload::operator=(Payload&& other) noexcept {
+  if (this == &other) return *this;
+  parts_ = std::exchange(other.parts_, {});
+  first_ = std::exchange(other.first_, 0);
+  size_ = std::exchange(other.size_, 0);
+  consumed_ = std::exchange(other.consumed_, 0);
+  front_offset_ = std::exchange(other.front_offset_, 0);
+  return *this;
+}
+
 std::string& Payload::tail() {
   if (parts_.empty() || parts_.back().block) {
     parts_.emplace_back();
@@ -56,24 +66,29 @@ std::uint64_t Payload::read(std::span<char> out) {
 
 std::string_view Payload::front(std::uint64_t most, BlockRef* share) const {
   if (share != nullptr) *share = BlockRef();
-  if (parts_.empty()) return {};
-  const Part& part = parts_.front();
+  if (first_ == parts_.size()) return {};
+  const Part& part = parts_[first_];
   const std::string_view bytes = part.block ? part.in_block : std::string_view(part.owned);
   if (share != nullptr) *share = part.block;
   return bytes.substr(front_offset_, most);
 }
 
 void Payload::consume(std::uint64_t bytes) {
-  while (bytes > 0 && !parts_.empty()) {
-    const Part& part = parts_.front();
+  while (bytes > 0 && first_ < parts_.size()) {
+    Part& part = parts_[first_];
     const std::uint64_t part_bytes = part.block ? part.in_block.size() : part.owned.size();
     const std::uint64_t step = std::min(bytes, part_bytes - front_offset_);
     bytes -= step;
     consumed_ += step;
     front_offset_ += step;
     if (front_offset_ < part_bytes) return;
-    parts_.pop_front();
     front_offset_ = 0;
+    if (++first_ == parts_.size()) {
+      parts_.clear();
+      first_ = 0;
+    } else {
+      part = Part();  // the memory and the share go now, not with the payload
+    }
   }
 }
 

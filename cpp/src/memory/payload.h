@@ -5,10 +5,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "memory/arena.h"
 #include "memory/tensor_ref.h"
@@ -18,6 +19,13 @@ namespace servoir {
 class Payload {
  public:
   static constexpr std::uint64_t kReferenceBytes = 8192;
+
+  Payload() = default;
+  Payload(Payload&& other) noexcept { *this = std::move(other); }
+  Payload& operator=(Payload&& other) noexcept;  // leaves the other empty
+  Payload(const Payload&) = delete;
+  Payload& operator=(const Payload&) = delete;
+  ~Payload() = default;
 
   // Bytes appended so far.
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -32,7 +40,7 @@ class Payload {
   // Copies up to out.size() bytes from the front into out, for small answers; returns how many.
   std::uint64_t read(std::span<char> out);
   // The next contiguous run at the front, at most `most` bytes, and the share that keeps it alive (null when owned by
-  // the payload, which then must live until the bytes are sent); consume() moves past it.
+  // the payload, which then must live, and not be appended to, until the bytes are sent); consume() moves past it.
   [[nodiscard]] std::string_view front(std::uint64_t most, BlockRef* share) const;
   void consume(std::uint64_t bytes);
   [[nodiscard]] bool empty() const { return size_ == consumed_; }
@@ -44,10 +52,11 @@ class Payload {
     BlockRef block;
     std::string_view in_block;  // when block is set
   };
-  std::deque<Part> parts_;
+  std::vector<Part> parts_;
+  std::size_t first_ = 0;  // of parts_ that has bytes left; those before it are empty
   std::uint64_t size_ = 0;
   std::uint64_t consumed_ = 0;      // in all
-  std::uint64_t front_offset_ = 0;  // in parts_.front()
+  std::uint64_t front_offset_ = 0;  // in parts_[first_]
 };
 
 }  // namespace servoir
