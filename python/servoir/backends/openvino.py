@@ -1,7 +1,8 @@
 """The backend OpenVINO: ONNX and IR files (.xml with its .bin), through the native plug-in.
 
 The plug-in opens OpenVINO's own libraries itself. They are looked for, in this order: where SERVOIR_OPENVINO_DIR
-says (a directory or the library's file), where the build had them, in the Python package openvino, in the loader's own paths.
+says (a directory or the library's file), where the build had them, in the Python package openvino, in the loader's own
+paths.
 """
 
 from __future__ import annotations
