@@ -29,7 +29,7 @@ def load(message: Message, runtime: WorkerRuntime) -> Message:
     import_config(message["servable_directory"], name)
     declared.check_complete(name)
     threads: int | None = None
-    opened: list[models.OpenedModel] = []
+    opened: list[models.LoadedFiles] = []
     if message["loads_models"]:
         threads = models.threads_per_model(message, len(declared.models))
         opened = models.open_all(declared, os.path.join(message["servable_directory"], name), message, threads)

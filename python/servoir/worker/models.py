@@ -14,14 +14,15 @@ from servoir.server.register.model import Model
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
-
-DYNAMIC = -1
+    from servoir.backends import Subgraph
 
 
 @dataclass(frozen=True)
-class OpenedModel:
+class LoadedFiles:
+    """A declared model with its files opened."""
+
     model: Model
-    subgraphs: Sequence[Any]  # as backends.open_model gives them
+    subgraphs: Sequence[Subgraph]
     max_batch: int
 
     def loaded(self) -> LoadedModel:
@@ -57,14 +58,14 @@ def version_directory(servable: str, version: int) -> str:
     return os.path.join(servable, str(version))
 
 
-def open_all(declared: Declarations, servable: str, message: Message, threads: int) -> list[OpenedModel]:
+def open_all(declared: Declarations, servable: str, message: Message, threads: int) -> list[LoadedFiles]:
     if not declared.models:
         return []
     directory = version_directory(servable, message["version"])
     return [_open(model, servable, directory, message, threads) for model in declared.models.values()]
 
 
-def _open(model: Model, servable: str, directory: str, message: Message, threads: int) -> OpenedModel:
+def _open(model: Model, servable: str, directory: str, message: Message, threads: int) -> LoadedFiles:
     paths = [os.path.join(directory, file) for file in model.files]
     for path in paths:
         if not os.path.isfile(path):
@@ -80,14 +81,14 @@ def _open(model: Model, servable: str, directory: str, message: Message, threads
     from servoir import backends  # not for workers without models
 
     opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options)
-    return OpenedModel(model, opened.subgraphs, batch_size(model, opened.subgraphs))
+    return LoadedFiles(model, opened.subgraphs, max_batch(model, opened.subgraphs))
 
 
-def batch_size(model: Model, subgraphs: Sequence[Any]) -> int:
-    """Instances in one run: the first dimension of inputs and outputs, which must agree everywhere; where it is
-    dynamic, what the declaration says. 1 without a batch dimension."""
-    if not model.with_batch_dim:
-        return 1
+def max_batch(model: Model, subgraphs: Sequence[Subgraph]) -> int:
+    """Instances in one run: the batch size of the model, the same in all subgraphs; where it is dynamic, what the
+    declaration says. 1 without a batch dimension."""
+    from servoir import backends
+
     fixed: int | None = None
     for number, subgraph in enumerate(subgraphs):
         for index in model.without_batch_dim_inputs:
@@ -96,46 +97,32 @@ def batch_size(model: Model, subgraphs: Sequence[Any]) -> int:
                     f"Parameter 'without_batch_dim_inputs' of model '{model.key}' has {index}, but subgraph {number}"
                     f" has {len(subgraph.inputs)} inputs, counted from 0"
                 )
-        for what, port in _batched_ports(model, subgraph):
-            shape = port["shape"]
-            place = f"model '{model.key}', subgraph {number}: {what} '{port['name']}'"
-            if shape is None:
-                continue  # any rank; it is found out when it runs
-            if not shape:
-                raise RuntimeError(
-                    f"{place} is a scalar and has no batch dimension; declare the model with with_batch_dim=False, or"
-                    f" name the input in without_batch_dim_inputs"
-                )
-            first = shape[0]
-            if first == DYNAMIC:
-                continue
-            if first == 0:
-                raise RuntimeError(f"{place} has a batch dimension of 0; it should be positive or dynamic")
-            if fixed is not None and first != fixed:
-                raise RuntimeError(
-                    f"{place} has {first} as its first dimension, others have {fixed}; with with_batch_dim=True it is"
-                    f" the batch size and the same everywhere"
-                )
-            fixed = first
+        try:
+            size = backends.batch_size(
+                subgraph, with_batch_dim=model.with_batch_dim, unbatched_inputs=model.without_batch_dim_inputs
+            )
+        except backends.BackendError as error:
+            raise RuntimeError(
+                f"model '{model.key}', subgraph {number}: {error}; with_batch_dim and without_batch_dim_inputs of its"
+                f" declare_model say what has a batch dimension"
+            ) from error
+        if size is not None and fixed is not None and size != fixed:
+            raise RuntimeError(
+                f"model '{model.key}': subgraph {number} has the batch size {size}, others have {fixed}; it should be"
+                f" the same in all"
+            )
+        fixed = size if fixed is None else fixed
     wanted = model.max_batch_size
     if fixed is None:
         return wanted or DEFAULT_MODEL_BATCH
     if wanted is not None and wanted > fixed:
         raise RuntimeError(
-            f"Parameter 'max_batch_size' of model '{model.key}' is {wanted}, but the model's batch size is fixed"
-            f" at {fixed}"
+            f"Parameter 'max_batch_size' of model '{model.key}' is {wanted}, but the model's batch size is {fixed}"
         )
     return wanted or fixed
 
 
-def _batched_ports(model: Model, subgraph: Any) -> list[tuple[str, dict[str, Any]]]:
-    inputs = [
-        ("input", port) for index, port in enumerate(subgraph.inputs) if index not in model.without_batch_dim_inputs
-    ]
-    return inputs + [("output", port) for port in subgraph.outputs]
-
-
-def _ports(model: Model, subgraph: Any) -> SubgraphPorts:
+def _ports(model: Model, subgraph: Subgraph) -> SubgraphPorts:
     """Shapes of one instance: without the batch dimension where there is one."""
 
     def port(description: dict[str, Any], batched: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import servoir
+from servoir.backends.model import BackendError, batch_size
 from servoir.server.register import Context, CPUDeviceInfo, declarations, declare_model
 from servoir.server.register.model import Model
 from servoir.worker import models
@@ -57,21 +58,21 @@ def subgraph(inputs: list[Any], outputs: list[Any]) -> FakeSubgraph:
         ({"model_file": ["a", "b"]}, [subgraph([[8, 4]], [[8, 2]]), subgraph([[8]], [[8]])], 8),
     ],
 )
-def test_batch_size(declaration: dict[str, Any], subgraphs: list[FakeSubgraph], expected: int) -> None:
+def test_max_batch(declaration: dict[str, Any], subgraphs: list[FakeSubgraph], expected: int) -> None:
     model = declare_model(**({"model_file": "a"} | declaration))
-    assert models.batch_size(model, subgraphs) == expected
+    assert models.max_batch(model, subgraphs) == expected
 
 
 @pytest.mark.parametrize(
     ("declaration", "subgraphs", "text"),
     [
-        ({}, [subgraph([[8, 4], [7]], [[8]])], "input 'x1' has 7 as its first dimension, others have 8"),
-        ({}, [subgraph([[8, 4]], [[1]])], "output 'y0' has 1 as its first dimension, others have 8"),
-        ({}, [subgraph([[8]], [[8]]), subgraph([[4]], [[4]])], "subgraph 1: input 'x0' has 4"),
-        ({}, [subgraph([[8], []], [[8]])], "input 'x1' is a scalar"),
-        ({}, [subgraph([[0, 4]], [[0]])], "batch dimension of 0"),
+        ({}, [subgraph([[8, 4], [7]], [[8]])], "'a', subgraph 0: input 'x1' has 7 as its first dimension"),
+        ({}, [subgraph([[8, 4]], [[1]])], "output 'y0' has 1 as its first dimension"),
+        ({}, [subgraph([[8]], [[8]]), subgraph([[4]], [[4]])], "subgraph 1 has the batch size 4, others have 8"),
+        ({}, [subgraph([[8], []], [[8]])], "input 'x1' .* no batch dimension"),
+        ({}, [subgraph([[0, 4]], [[0]])], "input 'x0' .* batch dimension of 0"),
         ({"without_batch_dim_inputs": 2}, [subgraph([[8]], [[8]])], "'without_batch_dim_inputs' .* has 2, .* 1 inputs"),
-        ({"max_batch_size": 9}, [subgraph([[8]], [[8]])], "'max_batch_size' .* is 9, .* fixed at 8"),
+        ({"max_batch_size": 9}, [subgraph([[8]], [[8]])], "'max_batch_size' .* is 9, .* is 8"),
     ],
 )
 def test_models_whose_batch_dimension_is_wrong(
@@ -79,16 +80,16 @@ def test_models_whose_batch_dimension_is_wrong(
 ) -> None:
     model = declare_model(**({"model_file": "a"} | declaration))
     with pytest.raises(RuntimeError, match=text):
-        models.batch_size(model, subgraphs)
+        models.max_batch(model, subgraphs)
 
 
 def test_ports_are_those_of_one_instance() -> None:
     model = declare_model("a", without_batch_dim_inputs=1)
-    opened = models.OpenedModel(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8)
+    opened = models.LoadedFiles(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8)
     (ports,) = opened.loaded().subgraphs
     assert [(port["shape"], port["batched"]) for port in ports.inputs] == [([4, -1], True), ([3], False), (None, True)]
     assert [(port["name"], port["shape"], port["batched"]) for port in ports.outputs] == [("y0", [], True)]
-    whole = models.OpenedModel(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1)
+    whole = models.LoadedFiles(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1)
     assert [port["shape"] for port in whole.loaded().subgraphs[0].inputs] == [[8, 4]]
 
 
@@ -122,6 +123,7 @@ class FakeBackends(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__("servoir.backends")
+        self.BackendError, self.batch_size = BackendError, batch_size
         self.calls: list[tuple[Any, ...]] = []
         self.opened: list[FakeSubgraph] = []
 
