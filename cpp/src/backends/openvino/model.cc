@@ -142,6 +142,8 @@ Failure Instance::create(const Model& model, const char* device, std::unique_ptr
   if (std::strncmp(device, "CPU", 3) == 0) {
     set("NUM_STREAMS", "1");
     set("ENABLE_CPU_PINNING", "NO");
+    // As the file says. OpenVINO's own choice on processors that can is bfloat16, which answers differ by.
+    set("INFERENCE_PRECISION_HINT", "f32");
   }
   for (const auto& [key, value] : model.options_) {
     if (key == "threads") {
