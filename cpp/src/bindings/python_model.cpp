@@ -1,6 +1,7 @@
 #include "python_model.h"
 
 #include <pybind11/numpy.h>
+#include <pybind11/stl.h>
 
 #include <optional>
 #include <utility>
