@@ -175,6 +175,9 @@ class ServerProcess:
         for pid in processes_with(self.mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self._reader.join(5)
+        if self.process.stdout is not None and not self._reader.is_alive():
+            self.process.stdout.close()
         if self in started:
             started.remove(self)
 
