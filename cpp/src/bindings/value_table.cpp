@@ -64,7 +64,7 @@ Status ValueTable::set(std::uint32_t row, const py::handle* values) {
     Column& column = columns_[k];
     column.group = find_group(values_[k], rows_ - row, &column);
     const Group& group = column.groups[column.group];
-    if (group.spot.data == nullptr) needed += round_up(group.row_bytes * group.capacity, TaskRooms::kAlign);
+    if (group.spot.data == nullptr) needed = round_up(needed, TaskRooms::kAlign) + group.row_bytes * group.capacity;
   }
   Status status;
   if (needed != 0) status = rooms_->reserve(needed);

@@ -259,7 +259,7 @@ Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, st
     }
     output.shape = with_rows ? row.with_rows(total) : row;
     SERVOIR_ASSIGN_OR_RETURN(output.bytes, output.shape.byte_size(output.dtype));
-    if (!checked_add(all, round_up(output.bytes, TaskRooms::kAlign), &all)) {
+    if (!checked_add(round_up(all, TaskRooms::kAlign), output.bytes, &all)) {
       return Status::ResourceExhausted("the outputs of the batch are too large to be addressed");
     }
   }
@@ -310,7 +310,7 @@ Status BatchRunner::take_outputs(const RunTask& task, std::uint32_t count, std::
     return room.ok() && *room == outputs_[k].data;
   };
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
-    if (!placed(k)) all += round_up(pieces_[k].row_bytes * count, TaskRooms::kAlign);
+    if (!placed(k)) all = round_up(all, TaskRooms::kAlign) + pieces_[k].row_bytes * count;
   }
   if (all != 0) SERVOIR_RETURN_IF_ERROR(rooms->reserve(all));
   for (std::size_t k = 0; k < outputs_.size(); ++k) {

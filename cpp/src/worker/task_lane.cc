@@ -1,11 +1,15 @@
 #include "worker/task_lane.h"
 
-#include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace servoir {
 namespace {
+
+constexpr std::string_view kTooLong =
+    "the results of this batch are too many and too different to be sent; use smaller batches";
+constexpr std::size_t kShortText = 100;
 
 Status unexpected(Kind kind) {
   return Status::Internal("the server sent a record of kind " + std::to_string(static_cast<std::uint32_t>(kind)) +
@@ -101,13 +105,12 @@ Status TaskLane::done(const RowsResult& result) {
   shorter.id = result.id;
   shorter.rows = result.rows;
   shorter.run_ns = result.run_ns;
-  for (std::uint32_t row = 0; row < result.rows; ++row) {
-    const auto known = std::find_if(result.failures.begin(), result.failures.end(),
-                                    [row](const RowsResult::Failure& failure) { return failure.row == row; });
-    shorter.failures.push_back({row, known != result.failures.end() ? known->code : Code::kResourceExhausted,
-                                "the results of this batch are too many and too different to be sent; use smaller "
-                                "batches"});
-    if (known != result.failures.end()) shorter.failures.back().text = known->text.substr(0, 100);
+  const RowsResult::Failure too_long{0, Code::kResourceExhausted, std::string(kTooLong)};
+  shorter.failures.assign(result.rows, too_long);
+  for (std::uint32_t row = 0; row < result.rows; ++row) shorter.failures[row].row = row;
+  for (const RowsResult::Failure& failure : result.failures) {
+    shorter.failures[failure.row].code = failure.code;
+    shorter.failures[failure.row].text = failure.text.substr(0, kShortText);
   }
   writer_.clear();
   write_done(shorter, &writer_);

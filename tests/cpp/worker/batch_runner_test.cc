@@ -1,0 +1,319 @@
+#include "worker/batch_runner.h"
+
+#include <gtest/gtest.h>
+
+#include "fake_model.h"
+#include "lane_fixture.h"
+
+namespace servoir {
+namespace {
+
+using Floats = std::vector<float>;
+
+class Rooms final : public RoomSource {
+ public:
+  explicit Rooms(LaneServer* server) : server_(server) {}
+  [[nodiscard]] Result<Room> more_room(std::uint64_t, std::uint64_t bytes) override {
+    asked.push_back(bytes);
+    if (exhausted) return Status::ResourceExhausted("nothing left");
+    const BlockRef block = server_->block(bytes);
+    return Room{block->offset(), bytes};
+  }
+  std::vector<std::uint64_t> asked;
+  bool exhausted = false;
+
+ private:
+  LaneServer* server_;
+};
+
+class BatchRunnerTest : public testing::Test {
+ protected:
+  BatchRunner runner(std::shared_ptr<FakeModel> model, bool with_batch_dim = true,
+                     std::vector<std::uint32_t> unbatched = {}) {
+    model_ = model;
+    auto made = BatchRunner::create({std::move(model), 8, with_batch_dim, std::move(unbatched)}, &*server_.view);
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    return std::move(made).value();
+  }
+  // A model y = x + 1 with this shape of x and y.
+  BatchRunner plus_one_runner(Shape shape, bool with_batch_dim = true) {
+    return runner(std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", shape)},
+                                              std::vector<ModelPort>{float_port("y", shape)}, plus_one),
+                  with_batch_dim);
+  }
+  RowsResult run(BatchRunner* runner, const RunTask& task) {
+    rooms_.begin(task.head);
+    RowsResult result;
+    runner->run(task, &rooms_, &result);
+    EXPECT_EQ(result.id, task.head.task);
+    EXPECT_EQ(result.rows, task.head.rows);
+    return result;
+  }
+  std::byte* at(std::uint64_t offset) { return std::move(server_.view->resolve(offset, 1)).value(); }
+
+  LaneServer server_;
+  Rooms source_{&server_};
+  TaskRooms rooms_{&*server_.view, &source_};
+  std::shared_ptr<FakeModel> model_;
+};
+
+TEST_F(BatchRunnerTest, OnePieceIsUsedInPlaceAndTheResultWrittenIntoTheRoom) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  const RunTask task = server_.task({server_.input({{1, 2, 3, 4}}, {2})});
+  const RowsResult result = run(&runner, task);
+  ASSERT_EQ(model_->calls.size(), 1U);
+  EXPECT_EQ(model_->calls[0].inputs[0], at(task.inputs[0].pieces[0].offset));
+  EXPECT_EQ(model_->calls[0].shapes[0], (Shape{2, 2}));
+  ASSERT_EQ(result.outputs.size(), 1U);
+  ASSERT_EQ(result.outputs[0].size(), 1U);
+  EXPECT_EQ(result.outputs[0][0].offset, task.head.room_offset);
+  EXPECT_EQ(result.outputs[0][0].rows, 2U);
+  EXPECT_EQ(result.outputs[0][0].row_shape, (Shape{2}));
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
+  EXPECT_TRUE(result.failures.empty());
+  EXPECT_TRUE(source_.asked.empty());
+}
+
+TEST_F(BatchRunnerTest, ScatteredRowsAreGathered) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  const RunTask task = server_.task({server_.input({{1, 2}, {3, 4, 5, 6}, {7, 8}}, {2})});
+  const RowsResult result = run(&runner, task);
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(model_->calls.size(), 1U);
+}
+
+TEST_F(BatchRunnerTest, PiecesThatTouchAreOne) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  RunTask task = server_.task({server_.input({{1, 2, 3, 4, 5, 6}}, {2})});
+  Piece whole = task.inputs[0].pieces[0];
+  task.inputs[0].pieces = {{whole.offset, 8, 1}, {whole.offset + 8, 8, 2}};
+  run(&runner, task);
+  EXPECT_EQ(model_->calls[0].inputs[0], at(whole.offset));
+}
+
+TEST_F(BatchRunnerTest, RowsApartAreGathered) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  RunTask task = server_.task({server_.input({{1, 2, 0, 3, 4, 0}}, {3})});
+  task.inputs[0].row_shape = Shape{2};
+  const RowsResult result = run(&runner, task);
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
+}
+
+TEST_F(BatchRunnerTest, AShortBatchIsFilledWithTheFirstInstance) {
+  BatchRunner runner = plus_one_runner({4, 1});
+  EXPECT_EQ(runner.fixed_batch(), 4U);
+  Floats seen;
+  model_ = std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {4, 1})},
+                                       std::vector<ModelPort>{float_port("y", {4, 1})},
+                                       [&seen](FakeModel& m, auto inputs, auto outputs) {
+                                         seen = floats_of(inputs[0]);
+                                         return plus_one(m, inputs, outputs);
+                                       });
+  runner = this->runner(model_);
+  for (const std::uint64_t room : {4096U, 8U}) {  // with room for the surplus results, and without
+    const RowsResult result = run(&runner, server_.task({server_.input({{5, 6}}, {1})}, room));
+    EXPECT_EQ(seen, (Floats{5, 6, 5, 5}));
+    ASSERT_EQ(result.outputs[0].size(), 1U);
+    EXPECT_EQ(result.outputs[0][0].rows, 2U);
+    EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{6, 7}));
+  }
+  EXPECT_TRUE(source_.asked.empty());
+}
+
+TEST_F(BatchRunnerTest, MoreRowsThanAFixedBatchAreSeveralRuns) {
+  BatchRunner runner = plus_one_runner({2, 1});
+  const RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3, 4, 5}}, {1})}));
+  EXPECT_EQ(model_->calls.size(), 3U);
+  Floats all;
+  for (const OutputPiece& piece : result.outputs[0]) {
+    for (const float value : server_.floats(piece)) all.push_back(value);
+  }
+  EXPECT_EQ(all, (Floats{2, 3, 4, 5, 6}));
+}
+
+TEST_F(BatchRunnerTest, WithoutBatchDimensionEachInstanceIsRunAsItIs) {
+  BatchRunner runner = plus_one_runner({2}, false);
+  const RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2})}));
+  EXPECT_EQ(model_->calls.size(), 2U);
+  EXPECT_EQ(model_->calls[1].shapes[0], (Shape{2}));
+  std::uint32_t rows = 0;
+  for (const OutputPiece& piece : result.outputs[0]) {
+    EXPECT_EQ(piece.row_shape, (Shape{2}));
+    rows += piece.rows;
+  }
+  EXPECT_EQ(rows, 2U);
+}
+
+TEST_F(BatchRunnerTest, AnUnbatchedInputIsTheFirstInstances) {
+  auto model =
+      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1}), float_port("scale", {1})},
+                                  std::vector<ModelPort>{float_port("y", {kDynamic, 1})},
+                                  [](FakeModel& m, std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
+                                    Floats values = floats_of(inputs[0]);
+                                    for (float& value : values) value *= floats_of(inputs[1])[0];
+                                    m.give(values, inputs[0].shape, outputs.data());
+                                    return Status::Ok();
+                                  });
+  BatchRunner runner = this->runner(model, true, {1});
+  const RowsResult result =
+      run(&runner, server_.task({server_.input({{1, 2, 3}}, {1}), server_.input({{10}, {20, 30}}, {1})}));
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{10, 20, 30}));
+  EXPECT_EQ(model->calls[0].shapes[1], (Shape{1}));
+}
+
+TEST_F(BatchRunnerTest, AnInstanceCountsByTypeAndBytes) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  RunTask task = server_.task({server_.input({{1, 2}}, {2, 1})});
+  RowsResult result = run(&runner, task);
+  EXPECT_TRUE(result.failures.empty());
+  EXPECT_EQ(result.outputs[0][0].row_shape, (Shape{2}));
+
+  result = run(&runner, server_.task({server_.input({{1, 2, 3}}, {3})}));
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].code, Code::kInvalidArgument);
+  EXPECT_EQ(
+      result.failures[0].text,
+      "input 0 ('x') of the model takes float32 [2] for an instance, got float32 [3]: 8 bytes are needed, not 12");
+
+  task = server_.task({server_.input({{1, 2}}, {2})});
+  task.inputs[0].dtype = DataType::kInt32;
+  result = run(&runner, task);
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_NE(result.failures[0].text.find("got int32 [2]"), std::string::npos) << result.failures[0].text;
+  EXPECT_TRUE(result.outputs.empty());
+}
+
+TEST_F(BatchRunnerTest, OpenDimensionsTakeTheInstancesShape) {
+  BatchRunner runner = plus_one_runner({kDynamic, kDynamic, 2});
+  RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2, 2})}));
+  EXPECT_EQ(model_->calls[0].shapes[0], (Shape{1, 2, 2}));
+  EXPECT_EQ(model_->calls[0].rooms[0], false);  // not known yet
+  EXPECT_EQ(result.outputs[0][0].row_shape, (Shape{2, 2}));
+  result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2, 2})}));
+  EXPECT_EQ(model_->calls[1].rooms[0], true);  // remembered
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
+  result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {4})}));
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_NE(result.failures[0].text.find("another number of dimensions"), std::string::npos);
+  result = run(&runner, server_.task({server_.input({{1, 2, 3}}, {1, 3})}));
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_NE(result.failures[0].text.find("dimension 1 differs"), std::string::npos);
+}
+
+TEST_F(BatchRunnerTest, ShapesThatDependOnValuesAreNotGuessedForever) {
+  float length = 1;
+  auto model =
+      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1})},
+                                  std::vector<ModelPort>{float_port("y", {kDynamic, kDynamic})},
+                                  [&length](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
+                                    m.give(Floats(static_cast<std::size_t>(length), 7),
+                                           Shape{1, static_cast<std::int64_t>(length)}, outputs.data());
+                                    return Status::Ok();
+                                  });
+  BatchRunner runner = this->runner(model);
+  for (int i = 0; i < 10; ++i, length += 1) {
+    const RowsResult result = run(&runner, server_.task({server_.input({{1}}, {1})}));
+    ASSERT_TRUE(result.failures.empty());
+    EXPECT_EQ(server_.floats(result.outputs[0][0]), Floats(static_cast<std::size_t>(length), 7));
+  }
+  EXPECT_TRUE(model->calls[1].rooms[0]);
+  EXPECT_FALSE(model->calls[9].rooms[0]);
+}
+
+TEST_F(BatchRunnerTest, AsksForRoomWhenItsRoomIsTooSmall) {
+  BatchRunner runner = plus_one_runner({kDynamic, 2});
+  RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2})}, 0));
+  EXPECT_EQ(source_.asked, (std::vector<std::uint64_t>{64}));
+  EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
+  source_.exhausted = true;
+  result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2})}, 8));
+  ASSERT_EQ(result.failures.size(), 2U);
+  EXPECT_EQ(result.failures[0].code, Code::kResourceExhausted);
+  EXPECT_EQ(source_.asked.size(), 2U);  // not once more for each row
+}
+
+TEST_F(BatchRunnerTest, OnlyTheGuiltyInstanceFails) {
+  BatchRunner runner = plus_one_runner({kDynamic, 1});
+  const RowsResult result = run(&runner, server_.task({server_.input({{1, 666, 3, 4}}, {1})}));
+  EXPECT_EQ(model_->calls.size(), 5U);
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].row, 1U);
+  EXPECT_EQ(result.failures[0].text, "the model hates 666");
+  std::vector<std::uint32_t> rows;
+  std::vector<DataType> types;
+  Floats all;
+  for (const OutputPiece& piece : result.outputs[0]) {
+    for (std::uint32_t i = 0; i < piece.rows; ++i) types.push_back(piece.dtype);
+    for (const float value : server_.floats(piece)) all.push_back(value);
+  }
+  EXPECT_EQ(types,
+            (std::vector<DataType>{DataType::kFloat32, DataType::kUnknown, DataType::kFloat32, DataType::kFloat32}));
+  EXPECT_EQ(all, (Floats{2, 4, 5}));
+  MessageWriter writer;
+  write_done(result, &writer);
+  RowsResult read;
+  EXPECT_TRUE(read_rows_result(writer.bytes(), &read).ok());
+}
+
+TEST_F(BatchRunnerTest, AModelThatAlwaysFailsIsNotTriedForEachRowOfALargeBatch) {
+  BatchRunner runner = plus_one_runner({kDynamic, 1});
+  const RowsResult result = run(&runner, server_.task({server_.input({Floats(100, 666)}, {1})}));
+  EXPECT_EQ(result.failures.size(), 100U);
+  EXPECT_TRUE(result.outputs.empty());
+  EXPECT_LT(model_->calls.size(), 12U);
+}
+
+TEST_F(BatchRunnerTest, AnOutputWithoutTheBatchIsAnErrorThatNamesIt) {
+  auto model =
+      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1})},
+                                  std::vector<ModelPort>{{"y", DataType::kFloat32, false, {}}},
+                                  [](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
+                                    m.give({1, 2, 3}, Shape{3}, outputs.data());
+                                    return Status::Ok();
+                                  });
+  BatchRunner runner = this->runner(model);
+  const RowsResult result = run(&runner, server_.task({server_.input({{1, 2}}, {1})}));
+  ASSERT_EQ(result.failures.size(), 2U);
+  EXPECT_EQ(result.failures[0].text,
+            "output 0 ('y') of the model came with shape [3]; its first dimension must be the batch, 2 here");
+}
+
+TEST_F(BatchRunnerTest, APieceOutsideTheArenaIsAnError) {
+  BatchRunner runner = plus_one_runner({kDynamic, 1});
+  for (const std::uint64_t offset : {server_.arena->limit(), ~std::uint64_t{0} - 2}) {
+    RunTask task = server_.task({server_.input({{1, 2}}, {1})});
+    task.inputs[0].pieces[0].offset = offset;
+    const RowsResult result = run(&runner, task);
+    ASSERT_EQ(result.failures.size(), 2U);
+    EXPECT_EQ(result.failures[0].code, Code::kInternal);
+  }
+}
+
+TEST_F(BatchRunnerTest, AWrongNumberOfInputsFailsTheRows) {
+  BatchRunner runner = plus_one_runner({kDynamic, 1});
+  const RowsResult result = run(&runner, server_.task({server_.input({{1}}, {1}), server_.input({{1}}, {1})}));
+  ASSERT_EQ(result.failures.size(), 1U);
+  EXPECT_EQ(result.failures[0].text, "the model takes 1 inputs, got 2");
+}
+
+TEST(BatchRunnerSetup, ContradictionsAreRefused) {
+  const auto refused = [](std::vector<ModelPort> inputs, std::vector<ModelPort> outputs, bool with_batch_dim,
+                          std::vector<std::uint32_t> unbatched) {
+    auto model = std::make_shared<FakeModel>(std::move(inputs), std::move(outputs), plus_one);
+    auto made = BatchRunner::create({std::move(model), 8, with_batch_dim, std::move(unbatched)}, nullptr);
+    return made.ok() ? std::string("accepted") : std::string(made.status().message());
+  };
+  EXPECT_EQ(
+      refused({float_port("x", {4, 1})}, {float_port("y", {2, 1})}, true, {}),
+      "output 'y' of the model has shape [2, 1]; its first dimension must be the batch, 4 as in the model's other "
+      "inputs and outputs");
+  EXPECT_NE(refused({float_port("x", {})}, {float_port("y", {2})}, true, {}).find("is a single value"),
+            std::string::npos);
+  EXPECT_NE(refused({float_port("x", {0, 1})}, {}, true, {}).find("has shape [0, 1]"), std::string::npos);
+  EXPECT_NE(refused({float_port("x", {4})}, {}, true, {1}).find("the model has 1 inputs"), std::string::npos);
+  EXPECT_EQ(refused({float_port("x", {4, 1}), float_port("w", {})}, {float_port("y", {4})}, true, {1}), "accepted");
+  EXPECT_EQ(refused({float_port("x", {4})}, {float_port("y", {2})}, false, {}), "accepted");
+}
+
+}  // namespace
+}  // namespace servoir
