@@ -223,7 +223,7 @@ TEST_F(BatchRunnerTest, ShapesThatDependOnValuesAreNotGuessedForever) {
 TEST_F(BatchRunnerTest, AsksForRoomWhenItsRoomIsTooSmall) {
   BatchRunner runner = plus_one_runner({kDynamic, 2});
   RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2})}, 0));
-  EXPECT_EQ(source_.asked, (std::vector<std::uint64_t>{64}));
+  EXPECT_EQ(source_.asked, (std::vector<std::uint64_t>{16}));
   EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
   source_.exhausted = true;
   result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {2})}, 8));
