@@ -24,8 +24,7 @@ constexpr std::uint64_t kResetsPerSecond = 2000;
 constexpr std::size_t kKeptCalls = 64;
 
 constexpr std::string_view kWrongProtocol =
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 76\r\n\r\n"
-    "This port speaks gRPC over HTTP/2 without upgrade; REST has a port of its own";
+    "This port speaks gRPC over HTTP/2 without upgrade; REST has a port of its own.\n";
 
 std::string_view view(nghttp2_rcbuf* buffer) {
   const nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
@@ -194,6 +193,8 @@ void Http2Connection::on_input(std::span<const std::byte> bytes) {
     SERVOIR_DEBUG(std::string("closing a gRPC connection: ") + nghttp2_strerror(error));
     if (error == NGHTTP2_ERR_BAD_CLIENT_MAGIC) {
       broken_ = true;
+      output().append("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: " +
+                      std::to_string(kWrongProtocol.size()) + "\r\n\r\n");
       output().append(kWrongProtocol);
       finish();
     } else {
@@ -263,6 +264,7 @@ void Http2Connection::on_shutdown() {
   if (session_ == nullptr || broken_) return;
   const Status why = Status::Unavailable("the server is closing this port");
   for (std::size_t i = 0; i < calls_.size(); ++i) calls_[i]->abort(why);
+  on_flush();  // nghttp2 sends no answer any more once it is to end the session
   nghttp2_session_terminate_session(session_, NGHTTP2_NO_ERROR);
 }
 

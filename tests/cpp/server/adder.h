@@ -139,7 +139,9 @@ class Adder {
     failed.id = task.head.task;
     failed.rows = task.head.rows;
     for (std::uint32_t row = 0; row < task.head.rows; ++row) {
-      failed.failures.push_back({row, Code::kResourceExhausted, "no room for the outputs"});
+      RowsResult::Failure failure{row, Code::kResourceExhausted, {}};
+      failure.text = "no room for the outputs";
+      failed.failures.push_back(std::move(failure));
     }
     writer->clear();
     write_done(failed, writer);

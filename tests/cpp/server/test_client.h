@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -50,6 +51,8 @@ class PlainClient {
       tcp.sin_port = htons(parsed.port);
       ::inet_pton(AF_INET, parsed.host.c_str(), &tcp.sin_addr);
       connected_ = ::connect(socket_.get(), reinterpret_cast<sockaddr*>(&tcp), sizeof(tcp)) == 0;
+      const int on = 1;
+      ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
   }
 
@@ -248,7 +251,7 @@ class GrpcClient {
     send_pending();
     const bool wants_out = !unsent_.empty() || nghttp2_session_want_write(session_) != 0;
     pollfd waiting{socket_.fd(), static_cast<short>(POLLIN | (wants_out ? POLLOUT : 0)), 0};
-    ::poll(&waiting, 1, 1000);
+    ::poll(&waiting, 1, 10);  // not long: what is waited for may be no answer
     if ((waiting.revents & (POLLIN | POLLHUP | POLLERR)) == 0) return;
     char buffer[65536];
     const ssize_t n = ::recv(socket_.fd(), buffer, sizeof(buffer), MSG_DONTWAIT);

@@ -1,0 +1,302 @@
+// The REST side of a Server, from the client's end of the socket.
+
+#include <string>
+#include <vector>
+
+#include "server_fixture.h"
+
+namespace servoir {
+namespace {
+
+struct HttpReply {
+  int status = 0;
+  std::string head;
+  std::string body;
+};
+
+class RestServerTest : public ServerTest {
+ protected:
+  static std::string post(const std::string& body, const std::string& headers = "",
+                          const std::string& path = "/model/w1:predict") {
+    return "POST " + path + " HTTP/1.1\r\nHost: test\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+           headers + "\r\n" + body;
+  }
+  // The next reply; what follows it stays in `rest_`.
+  HttpReply read(PlainClient* client, bool has_body = true) {
+    HttpReply reply;
+    std::size_t end = 0;
+    while ((end = rest_.find("\r\n\r\n")) == std::string::npos) {
+      const std::string bytes = client->receive();
+      if (bytes.empty()) return reply;
+      rest_ += bytes;
+    }
+    reply.head = rest_.substr(0, end + 2);
+    rest_.erase(0, end + 4);
+    reply.status = std::stoi(reply.head.substr(reply.head.find(' ') + 1));
+    const std::size_t length_at = reply.head.find("Content-Length: ");
+    if (!has_body || length_at == std::string::npos) return reply;
+    const std::size_t length = std::stoul(reply.head.substr(length_at + 16));
+    while (rest_.size() < length) {
+      const std::string bytes = client->receive();
+      if (bytes.empty()) return reply;
+      rest_ += bytes;
+    }
+    reply.body = rest_.substr(0, length);
+    rest_.erase(0, length);
+    return reply;
+  }
+
+  std::string rest_;
+};
+
+constexpr char kBody[] = R"({"instances": [{"x": [1.5, 2.5]}]})";
+constexpr char kAnswer[] = R"({"instances":[{"y":[2.5,3.5]}]})";
+
+std::string without_blanks(std::string text) {
+  std::erase(text, ' ');
+  return text;
+}
+
+TEST_F(RestServerTest, AnswersAndKeepsTheConnection) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  for (int i = 0; i < 3; ++i) {
+    client.send(post(kBody));
+    const HttpReply reply = read(&client);
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(without_blanks(reply.body), kAnswer);
+    EXPECT_TRUE(reply.head.starts_with("HTTP/1.1 200 OK\r\n")) << reply.head;
+    EXPECT_NE(reply.head.find("\r\nContent-Type: application/json\r\n"), std::string::npos) << reply.head;
+    EXPECT_NE(reply.head.find("\r\nDate: "), std::string::npos) << reply.head;
+    EXPECT_EQ(reply.head.find("Connection"), std::string::npos) << reply.head;
+  }
+}
+
+TEST_F(RestServerTest, TakesRequestsInAnyPieces) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  const std::string bytes = post(kBody);
+  for (const char c : bytes) client.send(std::string_view(&c, 1));
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, AnswersPipelinedRequestsInOrder) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  gate_.hold();
+  std::string bytes;
+  for (int i = 0; i < 50; ++i) {
+    bytes += post(R"({"instances": [{"x": [)" + std::to_string(i) + R"(.5]}]})");
+    if (i == 10) bytes += post("not JSON");
+  }
+  client.send(bytes);
+  gate_.wait_for_arrival(1);
+  EXPECT_EQ(server_->stats().requests, 1U);  // one after the other
+  gate_.open();
+  for (int i = 0; i < 50; ++i) {
+    const HttpReply reply = read(&client);
+    ASSERT_EQ(reply.status, 200) << reply.body;
+    EXPECT_EQ(without_blanks(reply.body), R"({"instances":[{"y":[)" + std::to_string(i + 1) + ".5]}]}");
+    if (i == 10) {
+      ASSERT_EQ(read(&client).status, 400);
+    }
+  }
+}
+
+TEST_F(RestServerTest, PassesLargeBodiesBothWays) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  std::string body = R"({"instances": [{"x": [)";
+  std::string answer = R"({"instances":[{"y":[)";
+  for (int i = 0; i < 300'000; ++i) {
+    const std::string comma = i == 0 ? "" : ",";
+    body += comma + std::to_string(i % 1000) + ".5";
+    answer += comma + std::to_string(i % 1000 + 1) + ".5";
+  }
+  client.send(post(body + "]}]}"));
+  const HttpReply reply = read(&client);
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_TRUE(without_blanks(reply.body) == answer + "]}]}");
+}
+
+TEST_F(RestServerTest, ReadsChunkedBodies) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  client.send("POST /model/w1:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const std::string body = kBody;
+  client.send("5\r\n" + body.substr(0, 5) + "\r\n");
+  client.send("1D\r\n" + body.substr(5) + "\r\n0\r\n\r\n");
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, SpeaksHttp10) {
+  start();
+  const std::string address = listen(Protocol::kRest);
+  const std::string body = kBody;
+  const std::string head = "POST /model/w1:predict HTTP/1.0\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  PlainClient once(address);
+  once.send(head + "\r\n" + body);
+  const std::string answer = once.receive_until_end();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.0 200 OK\r\n")) << answer;
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos);
+
+  PlainClient kept(address);
+  for (int i = 0; i < 2; ++i) {
+    kept.send(head + "Connection: keep-alive\r\n\r\n" + body);
+    const HttpReply reply = read(&kept);
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_NE(reply.head.find("Connection: keep-alive"), std::string::npos) << reply.head;
+  }
+}
+
+TEST_F(RestServerTest, SaysContinueWhenAsked) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  const std::string request = post(kBody, "Expect: 100-continue\r\n");
+  const std::size_t body_at = request.find("\r\n\r\n") + 4;
+  client.send(request.substr(0, body_at));
+  EXPECT_EQ(read(&client).status, 100);
+  client.send(request.substr(body_at));
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, EndsWhenTheClientWantsItTo) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  client.send(post(kBody, "Connection: close\r\n"));
+  const std::string answer = client.receive_until_end();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK")) << answer;
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos);
+}
+
+TEST_F(RestServerTest, ServesPostOnly) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  for (const char* method : {"GET", "PUT", "DELETE", "HEAD", "STRANGE"}) {
+    client.send(std::string(method) + " /model/w1:predict HTTP/1.1\r\nHost: x\r\n\r\n");
+    const bool head = std::string(method) == "HEAD";
+    const HttpReply reply = read(&client, !head);
+    EXPECT_EQ(reply.status, 405);
+    EXPECT_NE(reply.head.find("Allow: POST"), std::string::npos);
+    if (!head) {
+      EXPECT_NE(reply.body.find("error_msg"), std::string::npos) << reply.body;
+      EXPECT_NE(reply.body.find("only POST"), std::string::npos) << reply.body;
+    }
+  }
+  client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody" + post(kBody));
+  EXPECT_EQ(read(&client).status, 405);
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, RefusesABodyOverTheLimitAndGoesOn) {
+  start();
+  PlainClient client(listen(Protocol::kRest, 1000));
+  client.send(post(std::string(1001, ' ')) + post(kBody));
+  const HttpReply reply = read(&client);
+  EXPECT_EQ(reply.status, 413);
+  EXPECT_NE(reply.body.find("1000 bytes"), std::string::npos) << reply.body;
+  EXPECT_NE(reply.body.find("max_msg_mb_size"), std::string::npos) << reply.body;
+  EXPECT_EQ(read(&client).status, 200);
+
+  // Chunked: known only on the way. The answer does not wait for the end.
+  client.send("POST /model/w1:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n" +
+              std::string(1024, ' ') + "\r\n");
+  EXPECT_EQ(read(&client).status, 413);
+  client.send("400\r\n" + std::string(1024, ' ') + "\r\n0\r\n\r\n" + post(kBody));
+  EXPECT_EQ(read(&client).status, 200);
+
+  // The body was not sent yet, and is not wanted.
+  client.send("POST /model/w1:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(read(&client).status, 413);
+}
+
+TEST_F(RestServerTest, AnswersBadRequestsWithJson) {
+  start();
+  const std::string address = listen(Protocol::kRest);
+  {
+    PlainClient client(address);
+    client.send("nonsense\r\n\r\n");
+    const std::string answer = client.receive_until_end();
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 Bad Request")) << answer;
+    EXPECT_NE(answer.find("\"error_msg\""), std::string::npos) << answer;
+  }
+  {
+    PlainClient client(address);
+    client.send("POST / HTTP/1.1\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n");
+    EXPECT_TRUE(client.receive_until_end().starts_with("HTTP/1.1 431 "));
+  }
+  PlainClient client(address);
+  client.send(post(kBody, "", "/nowhere"));
+  EXPECT_EQ(read(&client).status, 400);
+  client.send(post(kBody, "", "/model/nobody:predict"));
+  EXPECT_EQ(read(&client).status, 404);
+  client.send(post("{"));
+  EXPECT_EQ(read(&client).status, 400);
+  client.send(post(kBody));
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, AClientThatLeavesTakesItsRequestAlong) {
+  start({}, 1);
+  const std::string address = listen(Protocol::kRest);
+  gate_.hold();
+  std::vector<std::unique_ptr<PlainClient>> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(std::make_unique<PlainClient>(address));
+    clients.back()->send(post(kBody));
+  }
+  eventually([&] { return server_->stats().requests == 10; }, "all requests are read");
+  clients.clear();
+  eventually([&] { return server_->stats().connections == 0; }, "the connections are gone");
+  gate_.open();
+  PlainClient client(address);
+  client.send(post(kBody));
+  EXPECT_EQ(read(&client).status, 200);
+  EXPECT_LE(adder_->rows(), 4U);
+}
+
+TEST_F(RestServerTest, SendsTheAnswerToAClientThatHasEndedItsSide) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  client.send("GET / HTTP/1.1\r\n\r\n");
+  client.end();
+  EXPECT_TRUE(client.receive_until_end().starts_with("HTTP/1.1 405"));
+}
+
+TEST_F(RestServerTest, EndsIdleConnections) {
+  ServerOptions options;
+  options.sweep = std::chrono::milliseconds(5);
+  start(options);
+  PlainClient silent(listen(Protocol::kRest));
+  EXPECT_EQ(silent.receive_until_end(), "");
+  PlainClient slow(server_->listener_address(listener_).value());
+  slow.send("POST /model/w1:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\n{");
+  EXPECT_EQ(slow.receive_until_end(), "");
+}
+
+TEST_F(RestServerTest, WaitsForItsWorkerLongerThanForAClient) {
+  ServerOptions options;
+  options.sweep = std::chrono::milliseconds(1);
+  start(options);
+  PlainClient client(listen(Protocol::kRest));
+  PlainClient idle(server_->listener_address(listener_).value());
+  gate_.hold();
+  client.send(post(kBody));
+  gate_.wait_for_arrival(1);
+  EXPECT_EQ(idle.receive_until_end(), "");  // the other one has gone by then
+  gate_.open();
+  EXPECT_EQ(read(&client).status, 200);
+}
+
+TEST_F(RestServerTest, TellsThatItsPortCloses) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  gate_.hold();
+  client.send(post(kBody));
+  gate_.wait_for_arrival(1);
+  ASSERT_TRUE(server_->close_listener(listener_).ok());
+  EXPECT_TRUE(client.receive_until_end().starts_with("HTTP/1.1 503 "));
+}
+
+}  // namespace
+}  // namespace servoir
