@@ -103,7 +103,8 @@ class Launch:
         lines = []
         for served in self.served:
             plan, models = served.plan, served.model_count()
-            line = f"Servable '{plan.name}' version {plan.version}: {len(served.workers)} workers"
+            count = len(served.workers)
+            line = f"Servable '{plan.name}' version {plan.version}: {count} worker{'s' if count > 1 else ''}"
             if models and served.threads is not None:
                 line += (
                     f", threads per model: {served.threads} (usable cores {served.usable_cores:g} /"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG_DIRECTORY = "serving_logs"
 _TAIL_BYTES = 8192
-_TAIL_LINES = 20
+_TAIL_LINES = 60  # the trace of a crash included
 
 
 class WorkerState(enum.Enum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
+import io
 import os
 import socket
 import sys
@@ -22,6 +24,10 @@ _OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
 
 def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoReturn:
+    # The log should have everything up to a crash, and where it was.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    faulthandler.enable()
     control = ControlSocket(socket.socket(fileno=control_fd))
     ending = Ending(control, runtime)
     control.send(

@@ -139,7 +139,7 @@ def test_a_script_with_a_server_only_ends(run: Run) -> None:
         ("import math\nthis_name_is_missing\n", ["NameError: name 'this_name_is_missing' is not defined", "line 2"]),
         ("raise SystemExit('enough')", ["SystemExit: enough"]),
         ("def broken(:\n", ["SyntaxError"]),
-        ("import os; os.write(2, b'last words\\n'); os.kill(os.getpid(), 9)", ["signal 9 (SIGKILL)", "last words"]),
+        ("import os; print('last words'); os.kill(os.getpid(), 9)", ["signal 9 (SIGKILL)", "last words"]),
         ("import os; os._exit(7)", ["code 7", "wrote nothing"]),
         ("from servoir.server import register\n", ["servable 's' has no method"]),
         (
@@ -176,6 +176,15 @@ def test_a_worker_that_fails_ends_everything(run: Run, config: str, texts: list[
     if "missing" in config:
         assert "this_name_is_missing" in script.log_files()["log_s_extra0_version1.log"]
         assert "worker/load.py" not in out  # the traceback is the user's
+
+
+def test_a_crash_in_native_code_is_located(run: Run) -> None:
+    text = "import faulthandler\n\ndef crash():\n    faulthandler._sigsegv()\n\ncrash()\n"
+    script = run("server.start_servables(config())", servables={"s": text})
+    status, _, err = script.end()
+    assert status == 1
+    assert "signal 11 (SIGSEGV)" in err
+    assert 'servable_config.py", line 4 in crash' in err
 
 
 def test_what_servable_config_prints_is_in_the_log_and_new_at_the_start(run: Run) -> None:
