@@ -215,9 +215,10 @@ TEST(Arena, ASpikeIsForgottenByItself) {
   }
   EXPECT_GE(held(*arena), 300 * kMiB);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (held(*arena) > 70 * kMiB && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
-  EXPECT_LE(held(*arena), 70 * kMiB);
-  EXPECT_LE(arena->usage().resident, 70 * kMiB);
+  // The accounts follow what the kernel has done.
+  auto forgotten = [&] { return held(*arena) <= 70 * kMiB && arena->usage().resident <= 70 * kMiB; };
+  while (!forgotten() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_TRUE(forgotten()) << held(*arena) << " " << arena->usage().resident;
 }
 
 TEST(Arena, ThreadsShareIt) {

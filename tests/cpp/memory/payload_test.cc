@@ -154,6 +154,20 @@ TEST_F(PayloadTest, ManyStringsDoNotMoveOnceTheyAreLong) {
   EXPECT_EQ(drain(&payload, 1U << 20U), expected);
 }
 
+TEST_F(PayloadTest, MovedFromIsEmpty) {
+  Payload first;
+  first.append("some bytes");
+  first.append(tensor(std::string(Payload::kReferenceBytes, 'x')));
+  first.consume(5);
+  Payload second = std::move(first);
+  EXPECT_TRUE(first.empty());  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(first.size(), 0U);
+  first.append("again");
+  EXPECT_EQ(drain(&first, 100), "again");
+  EXPECT_EQ(drain(&second, 10000), "bytes" + std::string(Payload::kReferenceBytes, 'x'));
+  EXPECT_EQ(arena_->usage().blocks, 0U);
+}
+
 TEST_F(PayloadTest, CanBeFilledAgainAfterItWasEmptied) {
   Payload payload;
   payload.append("one");
