@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "protocol/base64.h"
+#include "protocol/float_text.h"
 #include "protocol/utf8.h"
 
 namespace servoir {
@@ -33,26 +34,17 @@ float widened(Float16 half) {
 }
 
 template <typename T>
-char* print(T value, char* to, char* end) {
+char* print(T value, char* to, std::size_t room) {
   if constexpr (std::is_same_v<T, bool>) {
     const std::string_view text = value ? "true" : "false";
     std::memcpy(to, text.data(), text.size());
     return to + text.size();
   } else if constexpr (std::is_floating_point_v<T>) {
-    if (!std::isfinite(value)) {
-      std::memcpy(to, "null", 4);
-      return to + 4;
-    }
-    char* const after = std::to_chars(to, end, value).ptr;
-    // JSON has one kind of number only; a reader tells a float by its point or exponent.
-    if (std::none_of(to, after, [](char c) { return c == '.' || c == 'e'; })) {
-      after[0] = '.';
-      after[1] = '0';
-      return after + 2;
-    }
-    return after;
+    if (std::isfinite(value)) return print_float(value, to);
+    std::memcpy(to, "null", 4);
+    return to + 4;
   } else {
-    return std::to_chars(to, end, value).ptr;
+    return std::to_chars(to, to + room, value).ptr;
   }
 }
 
@@ -139,31 +131,46 @@ void JsonWriter::number(const std::byte* from) {
   if constexpr (std::is_same_v<T, Float16>) {
     Float16 half;
     std::memcpy(&half, from, sizeof(half));
-    after = print(widened(half), to, to + kSpare);
+    after = print(widened(half), to, kSpare);
   } else if constexpr (std::is_same_v<T, bool>) {
-    after = print(*from != std::byte{0}, to, to + kSpare);
+    after = print(*from != std::byte{0}, to, kSpare);
   } else {
     T value;
     std::memcpy(&value, from, sizeof(T));
-    after = print(value, to, to + kSpare);
+    after = print(value, to, kSpare);
   }
   used_ += static_cast<std::size_t>(after - to);
 }
 
+// The dimensions from `depth` on; returns where the next numbers lie.
 template <typename T>
-const std::byte* JsonWriter::numbers(const Shape& shape, std::uint32_t depth, const std::byte* from) {
-  if (depth == shape.rank) {
-    number<T>(from);
-    return from + sizeof(T);
-  }
-  raw("[");
+const std::byte* JsonWriter::array(const Shape& shape, std::uint32_t depth, const std::byte* from) {
   const std::int64_t count = shape.dims[depth];
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (i != 0) raw(",");
-    from = numbers<T>(shape, depth + 1, from);
+  raw("[");
+  if (depth + 1 < shape.rank) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i != 0) raw(",");
+      from = array<T>(shape, depth + 1, from);
+    }
+  } else {
+    for (std::int64_t i = 0; i < count; ++i, from += sizeof(T)) {
+      number<T>(from);
+      buffer_[used_++] = ',';  // a number leaves room for it
+    }
+    if (count > 0) --used_;
   }
   raw("]");
   return from;
+}
+
+template <typename T>
+void JsonWriter::numbers(const TensorRef& value) {
+  const std::byte* const from = value.bytes == 0 ? nullptr : value.data();
+  if (value.shape.rank == 0) {
+    number<T>(from);
+  } else {
+    (void)array<T>(value.shape, 0, from);
+  }
 }
 
 void JsonWriter::base64(const TensorRef& value) {
@@ -184,46 +191,52 @@ void JsonWriter::base64(const TensorRef& value) {
 }
 
 void JsonWriter::tensor(const TensorRef& value) {
-  const std::byte* const from = value.bytes == 0 ? nullptr : value.data();
+  // Shapes come from workers; one that does not fit its bytes must not lead beyond them.
+  if (const auto bytes = value.shape.byte_size(value.dtype);
+      !is_text(value.dtype) && !(bytes.ok() && *bytes == value.bytes)) {
+    raw("null");
+    return;
+  }
   switch (value.dtype) {
     case DataType::kBool:
-      numbers<bool>(value.shape, 0, from);
+      numbers<bool>(value);
       break;
     case DataType::kInt8:
-      numbers<std::int8_t>(value.shape, 0, from);
+      numbers<std::int8_t>(value);
       break;
     case DataType::kUint8:
-      numbers<std::uint8_t>(value.shape, 0, from);
+      numbers<std::uint8_t>(value);
       break;
     case DataType::kInt16:
-      numbers<std::int16_t>(value.shape, 0, from);
+      numbers<std::int16_t>(value);
       break;
     case DataType::kUint16:
-      numbers<std::uint16_t>(value.shape, 0, from);
+      numbers<std::uint16_t>(value);
       break;
     case DataType::kInt32:
-      numbers<std::int32_t>(value.shape, 0, from);
+      numbers<std::int32_t>(value);
       break;
     case DataType::kUint32:
-      numbers<std::uint32_t>(value.shape, 0, from);
+      numbers<std::uint32_t>(value);
       break;
     case DataType::kInt64:
-      numbers<std::int64_t>(value.shape, 0, from);
+      numbers<std::int64_t>(value);
       break;
     case DataType::kUint64:
-      numbers<std::uint64_t>(value.shape, 0, from);
+      numbers<std::uint64_t>(value);
       break;
     case DataType::kFloat16:
-      numbers<Float16>(value.shape, 0, from);
+      numbers<Float16>(value);
       break;
     case DataType::kFloat32:
-      numbers<float>(value.shape, 0, from);
+      numbers<float>(value);
       break;
     case DataType::kFloat64:
-      numbers<double>(value.shape, 0, from);
+      numbers<double>(value);
       break;
     case DataType::kString:
-      string(from == nullptr ? std::string_view() : std::string_view(reinterpret_cast<const char*>(from), value.bytes));
+      string(value.bytes == 0 ? std::string_view()
+                              : std::string_view(reinterpret_cast<const char*>(value.data()), value.bytes));
       break;
     case DataType::kBytes:
       base64(value);

@@ -29,14 +29,16 @@ class JsonWriter {
 
  private:
   template <typename T>
-  const std::byte* numbers(const Shape& shape, std::uint32_t depth, const std::byte* from);
+  void numbers(const TensorRef& value);
+  template <typename T>
+  const std::byte* array(const Shape& shape, std::uint32_t depth, const std::byte* from);
   template <typename T>
   void number(const std::byte* from);
   void base64(const TensorRef& value);
-  // Room for `bytes` more, at most kSpare.
+  // Where the next kSpare bytes go.
   char* room();
 
-  // The longest number is "-2.2250738585072014e-308"; one and its comma always fit.
+  // More than a number (kFloatChars at most) and its comma take.
   static constexpr std::size_t kSpare = 64;
 
   Payload* out_;

@@ -15,11 +15,13 @@ namespace {
 struct TopLevel {
   SpecFields spec;
   SpecFields chosen;  // the spec when the first instance comes: that one counts if there is one
+  std::uint64_t message_bytes = 0;
   std::uint64_t instances = 0;
   std::span<const std::byte> first;         // body of the first instance
   std::span<const std::byte> behind_first;  // the message from there on
 
   [[nodiscard]] Status scan(std::span<const std::byte> message) {
+    message_bytes = message.size();
     WireReader fields(message);
     while (fields.next()) {
       if (fields.is(kRequestInstances, WireType::kBytes)) {
@@ -42,7 +44,7 @@ Result<std::shared_ptr<Request>> read(const TopLevel& top, Scheduler* scheduler,
   RequestBuilder builder(scheduler, slabs);
   SERVOIR_RETURN_IF_ERROR(builder.method(top.spec.name, top.spec.version, top.spec.method));
   if (top.instances == 0) return builder.finish();
-  builder.expect_instances(top.instances, 0);
+  builder.expect_instances(top.instances, top.message_bytes);
   std::uint64_t left = top.instances;
   const auto read_next = [&](std::span<const std::byte> instance, std::span<const std::byte> rest) -> Status {
     SERVOIR_RETURN_IF_ERROR(builder.begin_instance());

@@ -11,11 +11,23 @@
 namespace servoir {
 namespace {
 
-// Up to here a request is made when the first instance begins, trusting the expected number; above it the memory
-// follows what has really come.
+// A request is made when its first instance begins, for the expected number of instances, if there are few, or if their
+// values take not much more than the message itself. Otherwise the memory follows what has really come.
 constexpr std::uint64_t kDirectInstances = 64;
+constexpr std::uint64_t kDirectBytesPerByte = 16;
 
-std::string quoted(std::string_view name) { return "'" + std::string(name) + "'"; }
+bool makes_request(const MethodSpec& method, std::uint64_t instances, std::uint64_t message_bytes) {
+  if (instances == 0 || instances > kMaxInstances) return false;
+  return instances <= kDirectInstances ||
+         instances * method.values * sizeof(TensorRef) <= kDirectBytesPerByte * message_bytes;
+}
+
+std::string quoted(std::string_view name) {
+  std::string text(1, '\'');
+  text += name;
+  text += '\'';
+  return text;
+}
 
 }  // namespace
 
@@ -31,7 +43,7 @@ Status RequestBuilder::begin_instance() {
                                    " instances, the most that one request may have; send several requests");
   }
   const std::size_t inputs = spec_->spec->inputs.size();
-  if (instances_ == 0 && expected_ > 0 && expected_ <= kDirectInstances) {
+  if (instances_ == 0 && makes_request(*spec_->spec, expected_, expected_bytes_)) {
     request_ = std::make_shared<Request>(method_, static_cast<std::uint32_t>(expected_));
     base_ = request_->values.data();
     input_stride_ = request_->instances;

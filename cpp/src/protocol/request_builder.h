@@ -29,9 +29,10 @@ class RequestBuilder {
 
   [[nodiscard]] Status method(std::string_view servable, std::uint64_t version, std::string_view method);
   [[nodiscard]] bool has_method() const { return method_ != nullptr; }
-  // A hint, right or not: before the first instance, how many there will be; within one, how many more of its size.
-  // Rows for them are kept together, but no more than `bytes` bytes of rows for one input (what the rest of the message
-  // can hold), so that a message cannot make the server reserve more than its own size.
+  // A hint, right or not. Before the first instance: how many there will be, in a message of `bytes` bytes. Within one:
+  // how many more of its size; rows for them are kept together, but no more than `bytes` bytes of rows for one input
+  // (what the rest of the message can hold), so that no message can make the server reserve much more than its own
+  // size.
   void expect_instances(std::uint64_t count, std::uint64_t bytes) {
     expected_ = count;
     expected_bytes_ = bytes;

@@ -346,7 +346,7 @@ Result<std::shared_ptr<Request>> read_document(dom::element document, const Rest
   // Of all text, "1.," makes the most of its bytes: 4 for at least 2.
   const std::uint64_t row_bytes = std::uint64_t{2} * body_bytes;
   if (one) {
-    builder.expect_instances(1, 0);
+    builder.expect_instances(1, body_bytes);
     SERVOIR_RETURN_IF_ERROR(builder.begin_instance());
     builder.expect_instances(0, 0);
     SERVOIR_RETURN_IF_ERROR(read_instance(*instances, body_bytes, &builder));
@@ -354,7 +354,7 @@ Result<std::shared_ptr<Request>> read_document(dom::element document, const Rest
   }
   const dom::array array = instances->get_array().value_unsafe();
   std::uint64_t left = size_of(array);
-  builder.expect_instances(left, 0);
+  builder.expect_instances(left, body_bytes);
   for (const dom::element instance : array) {
     SERVOIR_RETURN_IF_ERROR(builder.begin_instance());
     builder.expect_instances(--left, row_bytes);
