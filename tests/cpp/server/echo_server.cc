@@ -2,7 +2,8 @@
 //
 //   servoir_echo_server GRPC_ADDRESS [REST_ADDRESS [IO_THREADS]]
 //
-// Servable w1, method predict: y = x + 1. Runs until its standard input ends, then prints its CPU time and counts.
+// Servable w1, method predict: y = x + 1; with SUM in the environment y = sum of x. Runs until its standard input ends,
+// then prints its CPU time and counts.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ int main(int argc, char** argv) {
   }
   const ServableId servable = (*server)->publish(adder_spec()).value();
   Adder adder(server->get(), servable);
+  if (std::getenv("SUM") != nullptr) adder.sum_up();
   for (int i = 1; i < argc && i < 3; ++i) {
     const auto listener = (*server)->listen(argv[i], i == 1 ? Protocol::kGrpc : Protocol::kRest, 512U << 20U);
     if (!listener.ok()) {
