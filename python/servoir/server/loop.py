@@ -64,6 +64,7 @@ class Loop:
                 while self._timers and self._timers[0][0] <= time.monotonic():
                     _guarded(heapq.heappop(self._timers)[2])
         finally:
+            self._timers.clear()  # calls hold on to what they are methods of
             self._selector.close()
             with self._wake_lock:
                 os.close(self._wake)

@@ -75,12 +75,15 @@ class Running:
     def end(self) -> None:
         """Ports first, then the workers."""
         self.stop_core()
-        if self.supervisor is not None:
-            self.supervisor.stop()
+        supervisor = self.supervisor
+        if supervisor is not None:
+            supervisor.stop()
+            self.supervisor = None  # it refers to this object, and both would wait for the garbage collector
 
     def _nobody_left(self) -> None:
         """In the supervisor's thread."""
         self.stop_core()
+        self.supervisor = None
         _forget(self)
 
 

@@ -50,6 +50,9 @@ class Server:
         self.stopped = False
         _record("server")
 
+    def __del__(self) -> None:
+        os.close(self.arena_fd)
+
     def listen(self, address: str, protocol: str, max_message_bytes: int) -> int:
         _record("listen", address, protocol, max_message_bytes)
         if address.startswith("256."):
@@ -85,7 +88,8 @@ class Server:
         return not _log.with_name("busy").exists()
 
     def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
-        threading.Thread(target=self._watch, args=(callback,), daemon=True).start()
+        self.watch = threading.Thread(target=self._watch, args=(callback,), daemon=True)
+        self.watch.start()
 
     def _watch(self, callback: Callable[[int, str], None]) -> None:
         order = _log.with_name("lane_failure")
@@ -106,6 +110,9 @@ class Server:
 
     def stop(self) -> None:
         self.stopped = True
+        if hasattr(self, "watch"):
+            self.watch.join()
+            del self.watch
         _record("stop")
 
 

@@ -109,12 +109,17 @@ def test_stop_takes_the_handlers_away(run: Run) -> None:
 
 def test_everything_can_be_started_again(run: Run) -> None:
     script = run("""
+        import gc
+        gc.disable()
+        counts = []
         for i in range(3):
             server.start_grpc_server("127.0.0.1:5500")
             server.start_restful_server("127.0.0.1:1500", max_msg_mb_size=7)
             server.start_servables(config())
             server.stop()
             server.stop()
+            counts.append((len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))))
+        assert len(set(counts)) == 1, counts  # nothing is kept
     """)
     status, out, err = script.end()
     assert (status, err) == (0, "")
@@ -360,7 +365,7 @@ def test_a_configuration_that_changes_is_not_attached(run: Run) -> None:
     path = script.work / "models" / "s" / "servable_config.py"
     path.write_text(path.read_text().replace("def m(x)", "def renamed(x)"))
     os.kill(script.workers()[0], signal.SIGKILL)
-    script.wait("serve_functions", 4)  # tried, refused, tried again
+    script.wait("add_function", 4)  # tried, refused, tried again
     assert len(script.records("attach")) == 2
     os.kill(script.pid, signal.SIGTERM)
     assert "may not change while the servable is served" in script.end()[2]
