@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -8,6 +9,21 @@ namespace servoir::openvino {
 namespace {
 
 constexpr std::size_t kMaxProperties = 16;
+
+// Left at the end of a room whose output may turn out to have another shape. When the result is larger than the tensor
+// it was to go to, some releases (2026.4) neither fail nor write nor say so.
+constexpr std::array<unsigned char, 16> kUnwritten = {0xA5, 0x1F, 0x7E, 0xC3, 0x98, 0xD1, 0x4B, 0xE7,
+                                                      0x36, 0xF2, 0x8D, 0x5A, 0xB9, 0x64, 0xCE, 0xA5};
+
+std::byte* mark_of(void* data, std::uint64_t bytes, std::size_t* size) {
+  *size = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kUnwritten.size()));
+  return static_cast<std::byte*>(data) + (bytes - *size);
+}
+
+bool is_dynamic(const servoir_port& port) {
+  if (port.rank == SERVOIR_UNKNOWN_RANK) return true;
+  return std::find(port.dims, port.dims + port.rank, SERVOIR_DYNAMIC) != port.dims + port.rank;
+}
 
 // For tensors without elements: OpenVINO refuses a null pointer.
 alignas(64) std::byte nothing[64];
@@ -212,7 +228,7 @@ Failure Instance::bind_input(std::size_t index, const servoir_buffer& buffer) {
     binding.data = nullptr;
     return {SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' does not fit the model: " + api_.reason(status)};
   }
-  binding = {std::move(tensor), buffer.data, shape};
+  binding = {std::move(tensor), buffer.data, bytes, shape};
   return {};
 }
 
@@ -223,6 +239,11 @@ Failure Instance::bind_output(std::size_t index, const servoir_buffer& room) {
                       bytes_of(room, port.type->bytes, &bytes) && bytes != 0 && bytes <= room.bytes;
   if (!usable) return bind_own_output(index);
   Binding& binding = outputs_[index];
+  if (is_dynamic(port.description)) {
+    std::size_t size = 0;
+    std::byte* mark = mark_of(room.data, bytes, &size);
+    std::memcpy(mark, kUnwritten.data(), size);
+  }
   if (binding.data == room.data && same_shape(binding.shape, room)) return {};
   servoir_buffer shape = room;
   ov_tensor_t* raw = nullptr;
@@ -232,7 +253,7 @@ Failure Instance::bind_output(std::size_t index, const servoir_buffer& room) {
   Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
   status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
   if (status != ov_status_e::OK) return bind_own_output(index);  // a shape that the model can never have
-  binding = {std::move(tensor), room.data, shape};
+  binding = {std::move(tensor), room.data, bytes, shape};
   return {};
 }
 
@@ -254,8 +275,20 @@ Failure Instance::bind_own_output(std::size_t index) {
   Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
   status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
   if (status != ov_status_e::OK) return failed("output '" + port.name + "' cannot be bound", status);
-  binding = {std::move(tensor), nullptr, shape};
+  binding = {std::move(tensor), nullptr, 0, shape};
   return {};
+}
+
+bool Instance::unwritten(const servoir_buffer* outputs) const {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const Binding& binding = outputs_[i];
+    if (binding.data == nullptr || !is_dynamic(model_.outputs_[i].description)) continue;
+    if (outputs[i].data != binding.data || outputs[i].bytes != binding.bytes) continue;  // smaller, and told so
+    std::size_t size = 0;
+    const std::byte* mark = mark_of(binding.data, binding.bytes, &size);
+    if (std::memcmp(mark, kUnwritten.data(), size) == 0) return true;
+  }
+  return false;
 }
 
 Failure Instance::read_output(std::size_t index, servoir_buffer* buffer) {
@@ -304,20 +337,25 @@ Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_coun
     if (Failure f = bind_output(i, outputs[i]); f.failed()) return f;
     rooms = rooms || outputs_[i].data != nullptr;
   }
-  ov_status_e status = api_.ov_infer_request_infer(request_.get());
-  if (status != ov_status_e::OK && rooms) {
-    // A result that has another shape than expected may not fit its room; OpenVINO then refuses to run.
+  Failure failure = run(outputs);
+  if (rooms && (failure.failed() || unwritten(outputs))) {
+    // A result that has another shape than expected does not fit its room.
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (Failure f = bind_own_output(i); f.failed()) return f;
     }
-    status = api_.ov_infer_request_infer(request_.get());
+    failure = run(outputs);
   }
-  if (status != ov_status_e::OK) {
+  if (failure.failed()) {
     // A request that failed half-way may have let go of tensors.
-    const std::string reason = api_.reason(status);
     for (Binding& binding : inputs_) binding = {};
     for (Binding& binding : outputs_) binding = {};
-    return {SERVOIR_INTERNAL, "OpenVINO failed: " + reason};
+  }
+  return failure;
+}
+
+Failure Instance::run(servoir_buffer* outputs) {
+  if (const ov_status_e status = api_.ov_infer_request_infer(request_.get()); status != ov_status_e::OK) {
+    return failed("OpenVINO failed", status);
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (Failure f = read_output(i, &outputs[i]); f.failed()) return f;

@@ -65,7 +65,8 @@ class Instance {
   // again, so binding is skipped when nothing changed.
   struct Binding {
     Handle<ov_tensor_t> tensor;
-    const void* data = nullptr;  // null: not bound, or bound to OpenVINO's own memory
+    void* data = nullptr;  // null: not bound, or bound to OpenVINO's own memory
+    std::uint64_t bytes = 0;
     servoir_buffer shape{};
   };
 
@@ -73,6 +74,10 @@ class Instance {
   Failure bind_input(std::size_t index, const servoir_buffer& buffer);
   Failure bind_output(std::size_t index, const servoir_buffer& room);
   Failure bind_own_output(std::size_t index);
+  // Runs, and reads the outputs if that went well.
+  Failure run(servoir_buffer* outputs);
+  // Whether a room that was bound for a guessed shape was left as it was.
+  [[nodiscard]] bool unwritten(const servoir_buffer* outputs) const;
   Failure read_output(std::size_t index, servoir_buffer* buffer);
   [[nodiscard]] Failure failed(const std::string& what, ov_status_e status) const;
 

@@ -1,0 +1,70 @@
+"""Small ONNX models, written by the tests that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+Dims = Sequence[int | str | None]
+
+
+def tensor(name: str, dtype: str, dims: Dims | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), dims)
+
+
+def save(path: Path, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Any], outputs: Sequence[Any]) -> str:
+    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return str(path)
+
+
+def add(path: Path, dims: Dims = ("batch", 2)) -> str:
+    """sum = a + b, float32."""
+    return save(
+        path,
+        [helper.make_node("Add", ["a", "b"], ["sum"])],
+        [tensor("a", "float32", dims), tensor("b", "float32", dims)],
+        [tensor("sum", "float32", dims)],
+    )
+
+
+def cast(path: Path, dtype: str) -> str:
+    """y = float32(x)."""
+    return save(
+        path,
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+        [tensor("x", dtype, ["batch", 3])],
+        [tensor("y", "float32", ["batch", 3])],
+    )
+
+
+def positive_columns(path: Path) -> str:
+    """Columns of x that are positive in row 0: an output whose shape depends on the values."""
+    return save(
+        path,
+        [
+            helper.make_node("ReduceMax", ["x"], ["top"], axes=[0], keepdims=0),
+            helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("z", TensorProto.FLOAT, [], [0.0])),
+            helper.make_node("Greater", ["top", "zero"], ["mask"]),
+            helper.make_node("Compress", ["x", "mask"], ["y"], axis=1),
+        ],
+        [tensor("x", "float32", ["batch", "n"])],
+        [tensor("y", "float32", ["batch", None])],
+    )
+
+
+def lookup(path: Path) -> str:
+    """y = table[index], with a table of three rows: an index beyond it is the model's error."""
+    table = helper.make_tensor("table", TensorProto.FLOAT, [3], [10.0, 20.0, 30.0])
+    return save(
+        path,
+        [helper.make_node("Constant", [], ["t"], value=table), helper.make_node("Gather", ["t", "index"], ["y"])],
+        [tensor("index", "int64", ["batch", 1])],
+        [tensor("y", "float32", ["batch", 1])],
+    )

@@ -1,0 +1,165 @@
+"""Which backend runs a file, and what is said when none does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx_models
+import pytest
+from servoir import backends
+from servoir.backends import openvino
+from servoir.backends.file_format import file_format
+from servoir.backends.options import read_options
+
+IR = """<?xml version="1.0"?>
+<net name="add" version="11">
+ <layers>
+  <layer id="0" name="x" type="Parameter" version="opset1">
+   <data shape="?,2" element_type="f32"/>
+   <output><port id="0" precision="FP32"><dim>-1</dim><dim>2</dim></port></output>
+  </layer>
+  <layer id="1" name="sum" type="Add" version="opset1">
+   <data auto_broadcast="numpy"/>
+   <input><port id="0"><dim>-1</dim><dim>2</dim></port><port id="1"><dim>-1</dim><dim>2</dim></port></input>
+   <output><port id="2" precision="FP32"><dim>-1</dim><dim>2</dim></port></output>
+  </layer>
+  <layer id="2" name="out" type="Result" version="opset1">
+   <input><port id="0"><dim>-1</dim><dim>2</dim></port></input>
+  </layer>
+ </layers>
+ <edges>
+  <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+  <edge from-layer="0" from-port="0" to-layer="1" to-port="1"/>
+  <edge from-layer="1" from-port="2" to-layer="2" to-port="0"/>
+ </edges>
+</net>
+"""
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> str:
+    return onnx_models.add(tmp_path / "add.onnx")
+
+
+def opened_by(path: str, model_format: str | None = None, backend: str | None = None) -> str:
+    return backends.open_model([path], model_format, backend, 1, None, {}).backend
+
+
+def test_the_native_backend_is_preferred(onnx_file: str) -> None:
+    assert opened_by(onnx_file) == "openvino"
+    assert opened_by(onnx_file, "ONNX") == "openvino"
+    assert opened_by(onnx_file, None, "onnxruntime") == "onnxruntime"
+
+
+def test_ir_is_openvinos(tmp_path: Path) -> None:
+    path = tmp_path / "add.xml"
+    path.write_text(IR)
+    (tmp_path / "add.bin").write_bytes(b"")
+    opened = backends.open_model([str(path)], None, None, 1, None, {})
+    assert opened.backend == "openvino"
+    assert opened.subgraphs[0].inputs[0]["shape"] == [-1, 2]
+    with pytest.raises(RuntimeError, match="no backend runs the format openvino: onnxruntime"):
+        opened_by(str(path), None, "onnxruntime")
+
+
+def test_another_one_takes_over_where_the_preferred_is_missing(onnx_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVOIR_PLUGIN_DIR", "/nowhere")
+    openvino.load.cache_clear()
+    assert opened_by(onnx_file) == "onnxruntime"
+    with pytest.raises(RuntimeError, match=r"the plug-in '/nowhere/libservoir_openvino\.so' is not there"):
+        opened_by(onnx_file, None, "openvino")
+    openvino.load.cache_clear()
+
+
+def test_what_is_said_when_a_package_is_missing(onnx_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise ImportError(f"No module named '{name}'")
+
+    monkeypatch.setattr("servoir.backends.onnxruntime.importlib", SimpleNamespace(import_module=missing))
+    with pytest.raises(RuntimeError, match="pip install onnxruntime"):
+        opened_by(onnx_file, None, "onnxruntime")
+
+
+def test_every_library_tried_is_named(tmp_path: Path) -> None:
+    from servoir._core import NativeBackend
+
+    broken = tmp_path / "libopenvino_c.so.1"
+    broken.write_bytes(b"not a library at all, but long enough to have an ELF header in it if it were one....")
+    with pytest.raises(RuntimeError) as raised:
+        NativeBackend.load(openvino.plugin_path(), [("/nowhere", "the user said so"), str(tmp_path)])
+    text = str(raised.value)
+    assert "/nowhere (the user said so): does not exist" in text
+    assert f"{broken} (given): is not an ELF file" in text
+    assert "libopenvino_c.so (the loader's own paths)" in text
+
+
+def test_a_library_of_something_else_is_refused() -> None:
+    from servoir._core import NativeBackend
+
+    with pytest.raises(RuntimeError, match="is not a plug-in of this Servoir"):
+        NativeBackend.load("libm.so.6", [])
+
+
+def test_where_openvino_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVOIR_OPENVINO_DIR", "/chosen")
+    places = openvino.search_places()
+    assert places[0] == ("/chosen", "SERVOIR_OPENVINO_DIR")
+    assert places[-1][1] == "the Python package openvino"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is empty"),
+        (b"<html><body/></html>", "is XML, but not OpenVINO's"),
+        (b"PK\x03\x04rest", "as PyTorch writes"),
+        (b"\x0a\x050.3.0", "is unknown"),
+        (b"\x08", "is unknown"),
+    ],
+)
+def test_files_of_no_known_format(content: bytes, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(RuntimeError, match=text):
+        file_format(str(path))
+
+
+def test_a_format_is_told_without_a_suffix(onnx_file: str, tmp_path: Path) -> None:
+    plain = tmp_path / "model"
+    plain.write_bytes(Path(onnx_file).read_bytes())
+    assert file_format(str(plain)) == "onnx"
+
+
+def test_formats_and_backends_that_are_not_there(onnx_file: str) -> None:
+    with pytest.raises(RuntimeError, match="no backend for the format MindIR"):
+        opened_by(onnx_file, "MindIR")
+    with pytest.raises(RuntimeError, match="there is no backend 'tensorrt'; there are openvino, onnxruntime"):
+        opened_by(onnx_file, None, "tensorrt")
+
+
+def test_contradicting_batch_dimensions() -> None:
+    def subgraph(*shapes: list[int] | None) -> Any:
+        ports = [{"name": f"p{index}", "dtype": "float32", "shape": shape} for index, shape in enumerate(shapes)]
+        return SimpleNamespace(inputs=ports[:-1], outputs=ports[-1:])
+
+    assert backends.batch_size(subgraph([4, 2], [-1, 2], None)) == 4
+    assert backends.batch_size(subgraph([-1, 2], [-1])) is None
+    assert backends.batch_size(subgraph([4, 2], [2]), with_batch_dim=False) == 1
+    assert backends.batch_size(subgraph([4, 2], [], [4]), unbatched_inputs=[1]) == 4
+    with pytest.raises(RuntimeError, match="output 'p2' has 2 as its first dimension, but input 'p0' has 4"):
+        backends.batch_size(subgraph([4, 2], [4, 2], [2, 2]))
+    with pytest.raises(RuntimeError, match="input 'p0' is a single value"):
+        backends.batch_size(subgraph([], [4]))
+    with pytest.raises(RuntimeError, match="a batch dimension of 0 is of no use"):
+        backends.batch_size(subgraph([0, 2], [0]))
+
+
+def test_options_of_a_config_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"A": 1, "B": true, "C": "x"}')
+    assert read_options({"config_file": str(path), "C": "mine"}) == {"A": "1", "B": "YES", "C": "mine"}
+    assert read_options({"C": "mine"}) == {"C": "mine"}
+    with pytest.raises(RuntimeError, match="cannot be read as JSON"):
+        read_options({"config_file": str(tmp_path / "missing.json")})
