@@ -56,6 +56,8 @@ class GrpcCall final : public AnswerTarget {
   // Ends the call with this status, whatever it is doing.
   void abort(const Status& status) { refuse("200", status); }
   [[nodiscard]] bool is_idle() const { return stream_ == 0 && !awaiting_answer_; }
+  // on_answer() is still to come.
+  [[nodiscard]] bool awaits_answer() const { return awaiting_answer_; }
   [[nodiscard]] std::int32_t stream() const { return stream_; }
   // Whether the client's bytes are placed as they come, so that the stream's window may be opened for more.
   [[nodiscard]] bool takes_more() const { return phase_ == Phase::kSink; }

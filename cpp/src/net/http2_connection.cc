@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
 #include <string_view>
 
+#include "base/checked.h"
 #include "base/log.h"
 
 namespace servoir {
@@ -86,8 +88,11 @@ struct Http2Connection::Callbacks {
     auto* c = static_cast<GrpcCall*>(nghttp2_session_get_stream_user_data(session, stream));
     if (c == nullptr) return 0;
     if (connection->last_call_ == c) connection->last_call_ = nullptr;
+    const bool awaits_answer = c->awaits_answer();
     c->on_stream_close();
-    if (c->is_idle()) connection->release_call(c);
+    // One that awaits its answer is released by answer_come(), and that may just have happened: cancelling answers at
+    // once.
+    if (!awaits_answer) connection->release_call(c);
     return 0;
   }
 
@@ -134,6 +139,23 @@ struct Http2Connection::Callbacks {
     return static_cast<ssize_t>(std::min({window, static_cast<std::size_t>(remote_max_frame), kMaxSentFrame}));
   }
 
+  static nghttp2_mem memory(PiecePool* pool) {
+    nghttp2_mem memory{};
+    memory.mem_user_data = pool;
+    memory.malloc = [](std::size_t bytes, void* user) { return static_cast<PiecePool*>(user)->take(bytes); };
+    memory.free = [](void* piece, void* user) { static_cast<PiecePool*>(user)->give(piece); };
+    memory.calloc = [](std::size_t count, std::size_t bytes, void* user) -> void* {
+      std::uint64_t all = 0;
+      if (!checked_mul(count, bytes, &all)) return nullptr;
+      void* piece = static_cast<PiecePool*>(user)->take(all);
+      return piece == nullptr ? nullptr : std::memset(piece, 0, all);
+    };
+    memory.realloc = [](void* piece, std::size_t bytes, void* user) {
+      return static_cast<PiecePool*>(user)->resize(piece, bytes);
+    };
+    return memory;
+  }
+
   // The tables are alike for all sessions.
   struct Tables {
     nghttp2_session_callbacks* callbacks = nullptr;
@@ -170,7 +192,8 @@ Http2Connection::~Http2Connection() { nghttp2_session_del(session_); }
 // With the first bytes, so that a connection that only stands by costs little.
 bool Http2Connection::start_session() {
   static const Callbacks::Tables tables;
-  if (nghttp2_session_server_new2(&session_, tables.callbacks, this, tables.option) != 0) return false;
+  nghttp2_mem memory = Callbacks::memory(thread()->pieces());
+  if (nghttp2_session_server_new3(&session_, tables.callbacks, this, tables.option, &memory) != 0) return false;
   const std::array<nghttp2_settings_entry, 4> settings = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kStreamWindow)},

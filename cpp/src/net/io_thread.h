@@ -23,6 +23,7 @@
 
 #include "base/unique_fd.h"
 #include "net/output_queue.h"
+#include "net/piece_pool.h"
 #include "schedule/request.h"
 
 namespace servoir {
@@ -112,6 +113,7 @@ class IoThread {
 
   [[nodiscard]] std::span<std::byte> receive_buffer() { return {receive_buffer_.get(), options_.receive_buffer}; }
   [[nodiscard]] ChunkPool* chunks() { return &chunks_; }
+  [[nodiscard]] PiecePool* pieces() { return &pieces_; }
   // Counts the sweeps: the clock of the time-outs.
   [[nodiscard]] std::uint32_t sweeps() const { return sweeps_; }
   [[nodiscard]] std::uint32_t idle_sweeps() const { return options_.idle_sweeps; }
@@ -135,9 +137,11 @@ class IoThread {
   void sweep();
 
   const IoThreadOptions options_;
+  // The loop's end may be the end of connections that it still held: what they use is older.
+  ChunkPool chunks_;
+  PiecePool pieces_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<std::byte[]> receive_buffer_;
-  ChunkPool chunks_;
   bool turn_end_scheduled_ = false;
   bool pump_needed_ = false;
   std::vector<std::shared_ptr<Connection>> to_flush_;
