@@ -108,38 +108,14 @@ stage_thread() {
       without_address_randomisation ctest --test-dir build/thread -L concurrent --output-on-failure --no-tests=error -j "$jobs"
 }
 
-fuzz_seconds=15
-
+# Each fuzzer for the seconds that tests/fuzz/CMakeLists.txt gives it.
 stage_fuzz() {
   if ! command -v clang++-16 >/dev/null; then
     echo "SKIPPED: there is no clang++-16"
     return
   fi
-  compile_preset fuzz || return
-  local fuzzers
-  mapfile -t fuzzers < <(find build/fuzz/tests/fuzz -maxdepth 1 -type f -name '*_fuzz' -executable | sort)
-  if ((${#fuzzers[@]} == 0)); then
-    echo "no fuzzer was built: tests/fuzz makes executables named *_fuzz"
-    return 1
-  fi
-  export -f run_fuzzer without_address_randomisation
-  export fuzz_seconds
-  printf '%s\n' "${fuzzers[@]}" | xargs -P "$jobs" -I{} bash -c 'run_fuzzer {}'
-}
-
-# run_fuzzer FILE: from the seeds in tests/fuzz/corpus, in a copy, since the fuzzer adds to it.
-run_fuzzer() {
-  local name=${1##*/} corpus=build/fuzz/corpus/${1##*/}
-  mkdir -p "$corpus"
-  [[ ! -d tests/fuzz/corpus/${name%_fuzz} ]] || cp -r "tests/fuzz/corpus/${name%_fuzz}/." "$corpus"
-  local log=build/fuzz/$name.log
-  if without_address_randomisation "$1" -max_total_time="$fuzz_seconds" -rss_limit_mb=2048 -timeout=20 \
-    -artifact_prefix="build/fuzz/$name-" "$corpus" >"$log" 2>&1; then
-    echo "$name: $(grep -E '^Done ' "$log")"
-  else
-    tail -n 60 "$log"
-    return 1
-  fi
+  compile_preset fuzz &&
+    without_address_randomisation ctest --test-dir build/fuzz -L fuzz --output-on-failure --no-tests=error -j "$jobs"
 }
 
 # The installed wheel is tested, not the sources beside it.
