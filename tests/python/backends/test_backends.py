@@ -95,6 +95,28 @@ def test_output_shapes_that_depend_on_shapes_and_values(backend: str, in_process
             assert answer[0].tolist() == [value for value in values if value > 0]
 
 
+@pytest.mark.parametrize("lengths", [[50_000] * 4, [50_000, 60_000, 40_000, 50_000, 70_000, 50_000]])
+def test_large_outputs_of_known_and_of_guessed_shape(
+    backend: str, lengths: list[int], in_process: InProcess, tmp_path: Path
+) -> None:
+    in_process.model("positive", open_one(onnx_models.positive_columns(tmp_path / "p.onnx"), backend), max_batch=1)
+    in_process.start()
+    for length in lengths:
+        values = np.zeros(100_000, np.float32)
+        values[:length] = np.arange(1, length + 1)
+        (answer,) = in_process.infer("positive", [(values,)])
+        assert np.array_equal(answer[0], values[:length])
+
+
+def test_large_batches(backend: str, in_process: InProcess, tmp_path: Path) -> None:
+    in_process.model("add", open_one(onnx_models.add(tmp_path / "add.onnx", ("batch", 30_000)), backend), max_batch=4)
+    in_process.start()
+    values = [np.full(30_000, n, np.float32) for n in range(10)]
+    for _ in range(3):
+        answers = in_process.infer("add", [(value, value) for value in values])
+        assert [(answer[0][0], answer[0][-1]) for answer in answers] == [(2 * n, 2 * n) for n in range(10)]
+
+
 def test_only_the_guilty_instance_fails(in_process: InProcess, tmp_path: Path) -> None:
     # OpenVINO reads zero for an index beyond the table instead of failing.
     in_process.model("lookup", open_one(onnx_models.lookup(tmp_path / "lookup.onnx"), "onnxruntime"))
