@@ -16,9 +16,13 @@ class PlainStream final : public ByteStream {
  public:
   explicit PlainStream(int fd) : fd_(fd) {}
 
-  IoResult read(std::span<std::byte> into) override {
+  IoResult read(std::span<const iovec> pieces) override {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());  // recvmsg does not write to it
+    message.msg_iovlen = pieces.size();
     for (;;) {
-      const ssize_t n = ::recv(fd_, into.data(), into.size(), MSG_DONTWAIT);
+      const ssize_t n = pieces.size() == 1 ? ::recv(fd_, pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT)
+                                           : ::recvmsg(fd_, &message, MSG_DONTWAIT);
       if (n > 0) return {IoResult::State::kOk, static_cast<std::size_t>(n), 0};
       if (n == 0) return {IoResult::State::kEnd, 0, 0};
       if (errno != EINTR) return failure(errno);

@@ -27,7 +27,8 @@ struct IoResult {
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  [[nodiscard]] virtual IoResult read(std::span<std::byte> into) = 0;
+  // Into one piece after the other.
+  [[nodiscard]] virtual IoResult read(std::span<const iovec> pieces) = 0;
   [[nodiscard]] virtual IoResult write(std::span<const iovec> pieces) = 0;
   // Whether a read that did not fill its buffer has emptied the socket, so that no further read is worth its price.
   [[nodiscard]] virtual bool short_read_is_last() const = 0;

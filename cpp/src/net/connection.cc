@@ -65,9 +65,10 @@ void Connection::need_flush() {
 void Connection::on_readable() {
   reading_ = false;
   if (closed_) return;
+  std::array<iovec, kInputPieces> pieces;
   for (int i = 0; i < kReadsInOneGo; ++i) {
-    const std::span<std::byte> buffer = thread_->receive_buffer();
-    const IoResult result = stream_->read(buffer);
+    std::size_t count = finishing_ ? Connection::place_input(pieces) : place_input(pieces);
+    const IoResult result = stream_->read({pieces.data(), count});
     if (result.state == IoResult::State::kWouldBlock) break;
     if (result.state == IoResult::State::kEnd) {
       if (shut_) {
@@ -81,15 +82,38 @@ void Connection::on_readable() {
       close();
       return;
     }
+    bool filled = true;
+    std::size_t left = result.bytes;
+    for (std::size_t k = 0; k < count; ++k) {
+      if (left < pieces[k].iov_len) {
+        filled = false;
+        pieces[k].iov_len = left;
+        count = left > 0 ? k + 1 : k;
+      }
+      left -= pieces[k].iov_len;
+    }
     if (!finishing_) {
       progress();
-      on_input(buffer.first(result.bytes));
+      on_pieces({pieces.data(), count});
       if (closed_) return;
     }
-    if (result.bytes < buffer.size() && stream_->short_read_is_last()) break;
+    if (!filled && stream_->short_read_is_last()) break;
     if (!finishing_ && !wants_input()) break;
   }
   update_reading();
+}
+
+std::size_t Connection::place_input(std::span<iovec> pieces) {
+  const std::span<std::byte> buffer = thread_->receive_buffer();
+  pieces[0] = {buffer.data(), buffer.size()};
+  return 1;
+}
+
+void Connection::on_pieces(std::span<const iovec> pieces) {
+  for (const iovec& piece : pieces) {
+    on_input({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+    if (closed_ || finishing_) return;
+  }
 }
 
 void Connection::update_reading() {

@@ -20,6 +20,8 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
  public:
   // Bytes in output() from which on the protocol should wait with more.
   static constexpr std::size_t kHighWater = 1U << 20U;
+  // Pieces that input is received into in one go, at most.
+  static constexpr std::size_t kInputPieces = 32;
 
   // `listener`: number of the listener that accepted it.
   Connection(IoThread* thread, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener);
@@ -41,6 +43,10 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
  protected:
   // Bytes have come.
   virtual void on_input(std::span<const std::byte> bytes) = 0;
+  // Where to put the next bytes that come: fills in pieces, at most kInputPieces, and returns how many. on_pieces()
+  // then gets those that were filled, cut to what came. The thread's receive buffer and on_input() by default.
+  virtual std::size_t place_input(std::span<iovec> pieces);
+  virtual void on_pieces(std::span<const iovec> pieces);
   // The peer will send no more. Closes by default.
   virtual void on_input_end() { close(); }
   // Fill output() up to kHighWater.

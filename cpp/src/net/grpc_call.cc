@@ -140,6 +140,12 @@ void GrpcCall::on_data(std::span<const std::byte> data) {
   }
 }
 
+std::span<std::byte> GrpcCall::place() const {
+  if (phase_ != Phase::kSink) return {};
+  const std::span<std::byte> place = sink_->place();
+  return place.first(std::min<std::size_t>(place.size(), message_left_));
+}
+
 void GrpcCall::begin_message(std::span<const std::byte>& rest) {
   const GrpcPrefix prefix = read_grpc_prefix(std::span<const std::byte, kGrpcPrefixBytes>(prefix_));
   const std::uint64_t limit = connection_->context().max_message_bytes;

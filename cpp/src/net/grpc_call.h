@@ -62,6 +62,8 @@ class GrpcCall final : public AnswerTarget {
   // Whether the client's bytes are placed as they come, so that the stream's window may be opened for more.
   [[nodiscard]] bool takes_more() const { return phase_ == Phase::kSink; }
 
+  // Where the next DATA bytes belong, if that is known.
+  [[nodiscard]] std::span<std::byte> place() const;
   // Whether the client has said that it will send no more.
   [[nodiscard]] bool half_closed() const { return half_closed_; }
 

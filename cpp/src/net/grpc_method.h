@@ -27,6 +27,8 @@ class MessageSink {
   virtual ~MessageSink() = default;
   // The next bytes. After an error, which is the call's, nothing follows.
   [[nodiscard]] virtual Status feed(std::span<const std::byte> bytes) = 0;
+  // Where the next bytes will be copied to, if that is known: they may be received there and are then fed from there.
+  [[nodiscard]] virtual std::span<std::byte> place() const { return {}; }
   // All bytes have been fed.
   virtual void finish(GrpcCall& call) = 0;
   // feed() failed: answers the call.

@@ -50,6 +50,8 @@ class Http2Connection final : public Connection {
 
  protected:
   void on_input(std::span<const std::byte> bytes) override;
+  std::size_t place_input(std::span<iovec> pieces) override;
+  void on_pieces(std::span<const iovec> pieces) override;
   void on_flush() override;
   bool is_waiting_for_peer() const override { return false; }
   void on_sweep() override;
@@ -58,6 +60,7 @@ class Http2Connection final : public Connection {
 
  private:
   struct Callbacks;
+  [[nodiscard]] bool is_as_guessed(std::span<const iovec> pieces, std::size_t i) const;
   bool start_session();
   GrpcCall* take_call();
   void release_call(GrpcCall* call);
@@ -67,7 +70,15 @@ class Http2Connection final : public Connection {
   std::vector<std::unique_ptr<GrpcCall>> calls_;
   std::vector<GrpcCall*> free_calls_;
   GrpcCall* last_call_ = nullptr;
-  bool broken_ = false;         // the peer does not speak HTTP/2
+  bool broken_ = false;  // the peer does not speak HTTP/2
+  // Where the input stands, for receiving DATA in place.
+  const std::byte* input_end_ = nullptr;  // of what nghttp2 is reading
+  std::int32_t data_stream_ = 0;          // of the DATA frame that was begun last; 0 when it is another frame
+  std::int32_t last_data_stream_ = 0;     // of the last DATA frame
+  bool in_series_ = false;                // the one before it was of the same stream
+  std::size_t frame_bytes_ = 0;           // its payload
+  std::size_t frame_left_ = 0;            // and what of it has not come
+  bool in_data_ = false;                  // the input so far ended with its head or inside or behind its payload
   std::size_t unconsumed_ = 0;  // DATA bytes of this input for which the connection's window was not yet opened
   std::size_t awaited_ = 0;
   std::shared_ptr<Connection> self_;  // while answers are awaited

@@ -11,26 +11,26 @@
 namespace servoir {
 namespace {
 
-void reply_failure(GrpcCall& call, const Status& failure) {
+void reply_failure(GrpcCall& call, const PredictSpec& spec, const Status& failure) {
   Payload reply;
-  write_predict_failure("", 0, "", failure, &reply);
+  write_predict_failure(spec.servable, spec.version, spec.method, failure, &reply);
   call.reply(std::move(reply));
-}
-
-void take(GrpcCall& call, Result<std::shared_ptr<Request>> request) {
-  if (request.ok()) {
-    call.submit(std::move(request).value());
-  } else {
-    reply_failure(call, request.status());
-  }
 }
 
 class PredictSink final : public MessageSink {
  public:
   PredictSink(std::uint64_t bytes, Scheduler* scheduler, SlabPool* slabs) : stream_(bytes, scheduler, slabs) {}
   Status feed(std::span<const std::byte> bytes) override { return stream_.feed(bytes); }
-  void finish(GrpcCall& call) override { take(call, stream_.finish()); }
-  void fail(GrpcCall& call, const Status& why) override { reply_failure(call, why); }
+  std::span<std::byte> place() const override { return stream_.place(); }
+  void finish(GrpcCall& call) override {
+    Result<std::shared_ptr<Request>> request = stream_.finish();
+    if (request.ok()) {
+      call.submit(std::move(request).value());
+    } else {
+      fail(call, request.status());
+    }
+  }
+  void fail(GrpcCall& call, const Status& why) override { reply_failure(call, stream_.spec(), why); }
 
  private:
   PredictStream stream_;
@@ -41,7 +41,13 @@ class PredictMethod final : public GrpcMethod {
   PredictMethod(Scheduler* scheduler, SlabPool* slabs) : scheduler_(scheduler), slabs_(slabs) {}
 
   void on_message(GrpcCall& call, std::span<const std::byte> message) const override {
-    take(call, read_predict_request(message, scheduler_, slabs_));
+    PredictSpec spec;
+    Result<std::shared_ptr<Request>> request = read_predict_request(message, scheduler_, slabs_, &spec);
+    if (request.ok()) {
+      call.submit(std::move(request).value());
+    } else {
+      reply_failure(call, spec, request.status());
+    }
   }
   std::unique_ptr<MessageSink> open_sink(std::uint64_t bytes) const override {
     return std::make_unique<PredictSink>(bytes, scheduler_, slabs_);

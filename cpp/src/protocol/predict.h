@@ -49,6 +49,9 @@ class PredictStream {
   PredictStream& operator=(const PredictStream&) = delete;
   // The next bytes of the message, at most what is left of it. After an error nothing but spec() may be called.
   [[nodiscard]] Status feed(std::span<const std::byte> bytes);
+  // Where the next bytes will be copied to; empty if that is not known. They may be put there beforehand, and are then
+  // fed from there: nothing is copied. The memory behind what was fed is of no value until then.
+  [[nodiscard]] std::span<std::byte> place() const;
   // After message_bytes bytes have been fed. Only once.
   [[nodiscard]] Result<std::shared_ptr<Request>> finish();
   // As far as it was read.

@@ -296,7 +296,8 @@ Status PredictStream::Impl::on_item_head(std::span<const std::byte>* in) {
 Status PredictStream::Impl::fill(std::span<const std::byte>* in) {
   const auto part = in->first(static_cast<std::size_t>(std::min<std::uint64_t>(wanted, in->size())));
   if (state != State::kSkip) {
-    std::memcpy(copy_to, part.data(), part.size());
+    // Bytes that were received in place need not go anywhere (see place()).
+    if (copy_to != part.data()) std::memmove(copy_to, part.data(), part.size());
     copy_to += part.size();
   }
   wanted -= part.size();
@@ -404,6 +405,11 @@ Result<std::shared_ptr<Request>> PredictStream::finish() {
     SERVOIR_RETURN_IF_ERROR(s.builder.method(s.spec.name, s.spec.version, s.spec.method));
   }
   return s.builder.finish();
+}
+
+std::span<std::byte> PredictStream::place() const {
+  const bool known = impl_->state == Impl::State::kCopy || impl_->state == Impl::State::kHold;
+  return known ? std::span(impl_->copy_to, static_cast<std::size_t>(impl_->wanted)) : std::span<std::byte>();
 }
 
 PredictSpec PredictStream::spec() const {

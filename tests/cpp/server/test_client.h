@@ -137,6 +137,7 @@ class GrpcClient {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_bytes);
     nghttp2_option* option = nullptr;
     nghttp2_option_new(&option);
     if (!reads_answers) nghttp2_option_set_no_auto_window_update(option, 1);
@@ -200,6 +201,8 @@ class GrpcClient {
     nghttp2_submit_rst_stream(session_, 0, stream, NGHTTP2_CANCEL);
     send_pending();
   }
+  // From now on DATA comes in frames of changing sizes, with other frames between them.
+  void send_irregularly(std::uint32_t seed) { irregular_ = seed; }
   void ping() { nghttp2_submit_ping(session_, 0, nullptr); }
 
   // Exchanges bytes with the server until `done`, or the connection ends.
@@ -291,6 +294,25 @@ class GrpcClient {
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) ++self(user)->pings_;
     return 0;
   }
+  std::uint32_t random() {
+    irregular_ = irregular_ * 1664525U + 1013904223U;
+    return irregular_ >> 8U;
+  }
+  static ssize_t frame_bytes(nghttp2_session* /*session*/, std::uint8_t /*type*/, std::int32_t /*stream*/,
+                             std::int32_t connection_window, std::int32_t stream_window, std::uint32_t max_frame,
+                             void* user) {
+    GrpcClient* client = self(user);
+    std::uint32_t bytes = 16384;
+    if (client->irregular_ != 0) {
+      // Series of one size, so that it is expected, and then another one.
+      if (client->random() % 5 == 0)
+        client->frame_ = 1 + client->random() % (client->random() % 2 == 0 ? 300'000 : 9000);
+      if (client->random() % 7 == 0) client->ping();
+      bytes = client->frame_;
+    }
+    return std::max(
+        1, std::min({static_cast<std::int32_t>(std::min(bytes, max_frame)), connection_window, stream_window}));
+  }
   static ssize_t read_upload(nghttp2_session* /*session*/, std::int32_t /*stream*/, std::uint8_t* buffer,
                              std::size_t most, std::uint32_t* flags, nghttp2_data_source* source, void* /*user*/) {
     auto* upload = static_cast<Upload*>(source->ptr);
@@ -312,6 +334,8 @@ class GrpcClient {
   std::string unsent_;
   std::map<std::int32_t, std::unique_ptr<Upload>> uploads_;
   std::map<std::int32_t, GrpcReply> replies_;
+  std::uint32_t irregular_ = 0;  // 0: regular
+  std::uint32_t frame_ = 16384;
   bool ended_ = false;
   bool going_away_ = false;
   int pings_ = 0;
