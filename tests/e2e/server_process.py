@@ -79,6 +79,18 @@ def status_kib(pid: int, key: str) -> int:
     raise KeyError(key)
 
 
+def shared_mib(pid: int) -> int:
+    """Memory behind the memory files (memfd) that a process has open: the arena, above all, whoever touched it."""
+    files = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            path = f"/proc/{pid}/fd/{number}"
+            if os.readlink(path).startswith("/memfd:"):
+                status = os.stat(path)
+                files[status.st_ino] = status.st_blocks * 512
+    return sum(files.values()) >> 20
+
+
 started: list[ServerProcess] = []  # and not yet killed
 
 
@@ -183,7 +195,8 @@ class ServerProcess:
 
     def log(self) -> str:
         """Output of the server and of its workers."""
-        parts = ["---- server", *self.lines[-200:]]
+        state = "running" if self.running() else f"ended with {self.process.returncode}"
+        parts = [f"---- server, {state}", *self.lines[-200:]]
         for file in sorted((self.work / "serving_logs").glob("*.log")):
             parts += [f"---- {file.name}", *file.read_text(errors="replace").splitlines()[-100:]]
         return "\n".join(parts)
