@@ -79,8 +79,9 @@ def check_ocr(server: ServerProcess) -> None:
     assert results[2]["text"] == ""
     assert results[2]["boxes"].shape == (0,)
 
-    calls = [client.infer_async({"image": make_image.draw((word,))}) for word in words]
-    for word, call in zip(words, calls, strict=True):
+    single = ("Northbound", "Platform", "Departure")
+    calls = [client.infer_async({"image": make_image.draw((word,))}) for word in single]
+    for word, call in zip(single, calls, strict=True):
         assert call.result()[0]["text"] == word
 
 

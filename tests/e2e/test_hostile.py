@@ -91,6 +91,8 @@ class Http2:
                 self.h2.receive_data(data)
         except BlockingIOError:
             return True
+        finally:
+            self.socket.settimeout(10)
         return False
 
     def start_call(self, path: str = PATH, **headers: str) -> int:
@@ -291,8 +293,8 @@ def test_calls_reset_as_soon_as_made(served: ServerProcess, stubs: Any) -> None:
                 http2.h2.send_data(stream, framed, end_stream=True)
                 http2.h2.reset_stream(stream)
                 http2.flush()
-                if number % 200 == 199:  # window updates, without which there is no sending on
-                    http2.h2.receive_data(http2.socket.recv(1 << 20))
+                if number % 100 == 99:  # window updates, without which there is no sending on
+                    http2.is_open()
                     http2.flush()
         except (OSError, h2.exceptions.ProtocolError):
             pass
@@ -389,8 +391,8 @@ def test_readers_that_do_not_read(start: Start, stubs: Any) -> None:
                 assert reader.is_open(), "a reader that only does not read should be borne with"
                 reader.socket.close()
         print(f"memory of the server at the end of each round: {sizes} MiB")
-        assert sizes[2] < 1.1 * sizes[0] + 20
-        wait_until(lambda: memory_of(server) < 0.5 * sizes[0], 10, "memory given back when the readers have gone")
+        assert max(sizes) < 1.1 * 800e6 / (1 << 20) + 50, "the answers themselves, and little more"
+        wait_until(lambda: memory_of(server) < 0.3 * max(sizes), 10, "memory given back when the readers have gone")
 
 
 def test_readers_that_do_not_read_against_a_full_arena(start: Start, stubs: Any) -> None:
