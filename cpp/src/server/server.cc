@@ -54,8 +54,7 @@ struct Server::Impl {
   }
 
   // In the first thread.
-  void accept(std::uint32_t listener, UniqueFd socket,
-              const std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)>& connect) {
+  void accept(UniqueFd socket, const std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)>& connect) {
     IoThread* least = first_thread();
     for (const auto& thread : threads) {
       if (thread->connections() < least->connections()) least = thread.get();
@@ -64,7 +63,7 @@ struct Server::Impl {
       connect(least, std::move(socket))->start();
       return;
     }
-    least->post([connect, least, listener, held = std::make_shared<UniqueFd>(std::move(socket))] {
+    least->post([connect, least, held = std::make_shared<UniqueFd>(std::move(socket))] {
       connect(least, std::move(*held))->start();
     });
   }
@@ -156,9 +155,9 @@ Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol
   }
   std::unique_ptr<Listener> listener;
   impl->first_thread()->call([&] {
-    listener = std::make_unique<Listener>(
-        impl->first_thread(), std::move(sockets),
-        [impl, number, connect](UniqueFd socket) { impl->accept(number, std::move(socket), connect); });
+    listener = std::make_unique<Listener>(impl->first_thread(), std::move(sockets), [impl, connect](UniqueFd socket) {
+      impl->accept(std::move(socket), connect);
+    });
     listener->start();
   });
   SERVOIR_INFO("listening on " + listener->address().text() + " for " +
