@@ -27,7 +27,7 @@ fill_environment() {
   fi
   # Packages that are only too many do no harm and are dear to download again; another Python does harm.
   if ! [[ -x $directory/bin/python ]] ||
-    [[ $("$directory/bin/python" -c "$same_python") != $("$python" -c "$same_python") ]]; then
+    [[ $("$directory/bin/python" -c "$same_python") != "$("$python" -c "$same_python")" ]]; then
     rm -rf "$directory"
     step "$name-make" "making the virtual environment ${directory#"$root"/}" "$python" -m venv "$directory" || exit 1
   fi
@@ -35,6 +35,7 @@ fill_environment() {
   echo "$wanted" >"$directory/servoir-requirements"
 }
 
+# What makes two Pythons interchangeable for a virtual environment.
 same_python='import sys; print(sys.version, sys.base_prefix)'
 
 install_groups() {
