@@ -16,10 +16,10 @@
  *     what would be right. `error` is never NULL.
  *   - Threads: functions of different instances may run at the same time; calls on one runtime's models and on one
  *     instance do not overlap. Any thread may call.
- *   - Ownership: what a caller passes in is the caller's and need only live until the function returns; a plug-in copies
- *     what it keeps. What a plug-in returns by pointer stays the plug-in's; each field says how long it is valid.
- *   - The interface grows by fields at the end of servoir_backend (struct_bytes tells what is there). Anything else is a
- *     new version with a new symbol.
+ *   - Ownership: what a caller passes in is the caller's and need only live until the function returns; a plug-in
+ * copies what it keeps. What a plug-in returns by pointer stays the plug-in's; each field says how long it is valid.
+ *   - The interface grows by fields at the end of servoir_backend (struct_bytes tells what is there). Anything else is
+ * a new version with a new symbol.
  */
 #ifndef SERVOIR_BACKEND_H_
 #define SERVOIR_BACKEND_H_
@@ -131,9 +131,9 @@ typedef struct servoir_backend {
    *   inputs    data, bytes (exactly what dtype and dims need), dtype, dims are set; only read.
    *   outputs   before: data and bytes are the room to write into, or NULL and 0; dtype, rank and dims are what the
    *             caller expects (rank SERVOIR_UNKNOWN_RANK: it does not know).
-   *             after: dtype, rank and dims are those of the result, and bytes its size. data is unchanged if the result
-   *             is in the room, else it points to the plug-in's own memory, valid until the next execute() on this
-   *             instance or its end. A plug-in never writes beyond a room, and writes nothing after it returned. */
+   *             after: dtype, rank and dims are those of the result, and bytes its size. data is unchanged if the
+   * result is in the room, else it points to the plug-in's own memory, valid until the next execute() on this instance
+   * or its end. A plug-in never writes beyond a room, and writes nothing after it returned. */
   uint32_t (*execute)(servoir_instance* instance, const servoir_buffer* inputs, uint64_t input_count,
                       servoir_buffer* outputs, uint64_t output_count, servoir_error* error);
   void (*destroy_instance)(servoir_instance* instance);
@@ -143,7 +143,8 @@ typedef struct servoir_backend {
 #if defined(SERVOIR_BUILDS_BACKEND)
 __attribute__((visibility("default")))
 #endif
-const servoir_backend* servoir_backend_v1(void);
+const servoir_backend*
+servoir_backend_v1(void);
 
 #ifdef __cplusplus
 }
