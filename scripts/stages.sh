@@ -120,7 +120,7 @@ stage_fuzz() {
 
 # The installed wheel is tested, not the sources beside it.
 run_pytest() {
-  env -u PYTHONPATH -u PYTHONHOME SERVOIR_WHEEL="$root/$wheel" SERVOIR_BUILD_TYPE=$build_type .venv/bin/python -m pytest -q "$@"
+  env -u PYTHONPATH -u PYTHONHOME SERVOIR_WHEEL="$root/$wheel" SERVOIR_BUILD_TYPE="$build_type" .venv/bin/python -m pytest -q "$@"
 }
 
 stage_python() { run_pytest tests/python; }

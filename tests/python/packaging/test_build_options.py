@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,47 @@ def test_a_command_that_is_there_counts_as_its_package(machine: Path) -> None:
     put(machine, "clang++-16", "exit 0")
     put(machine, "apt-get", "exit 100")
     assert require_packages(machine, "clang-16").returncode == 0
+
+
+# ---- virtual environments --------------------------------------------------------------------------------------------
+
+
+def fill_environment(directory: Path, python: str) -> str:
+    """What is said; the packages are not really installed."""
+    script = """
+    set -euo pipefail
+    verbose=no root=$1 log_dir=$1
+    source scripts/report.sh
+    source scripts/environment.sh
+    install_groups() { echo "$@"; }
+    fill_environment "$1/venv" "$2" build
+    """
+    return subprocess.run(
+        ["bash", "-c", script, "bash", str(directory), python],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+
+def test_an_environment_is_made_once_and_filled_again_when_the_requirements_change(tmp_path: Path) -> None:
+    said = fill_environment(tmp_path, sys.executable)
+    assert "making the virtual environment venv" in said
+    assert "installing Python packages" in said
+    assert fill_environment(tmp_path, sys.executable) == ""
+    (tmp_path / "venv" / "servoir-requirements").write_text("others")
+    said = fill_environment(tmp_path, sys.executable)
+    assert "making" not in said
+    assert "installing Python packages" in said
+
+
+def test_an_environment_of_another_python_is_made_anew(tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    put(python.parent, "python", "echo another")
+    assert "making the virtual environment venv" in fill_environment(tmp_path, sys.executable)
 
 
 # ---- adding up the tests ---------------------------------------------------------------------------------------------
