@@ -58,6 +58,7 @@ def test_64_clients_on_the_mlp(
         f"{CLIENTS} clients for {SECONDS:g} s: {total} requests, {total / SECONDS:.0f}/s;"
         f" resident memory {middle / 1024:.1f} MiB at half time, {last / 1024:.1f} MiB at the end"
     )
+    print("MiB every tenth of the time:", [round(size / 1024, 1) for size in sizes[::tenth]])
     for result in results:
         assert result["wrong_count"] == 0, result["wrong"]
         assert result["least"] > 0, "a client was never answered"
