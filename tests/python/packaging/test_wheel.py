@@ -92,6 +92,8 @@ def test_every_source_file_of_the_package_is_in_it(wheel: zipfile.ZipFile) -> No
 def test_nothing_strange_is_in_it(wheel: zipfile.ZipFile) -> None:
     kinds = {".py", ".pyi", ".typed", ".proto", ".json", ".so", ".txt"}
     for name in wheel.namelist():
+        if name.endswith("/"):
+            continue
         path = PurePosixPath(name)
         known = path.suffix in kinds or path.parts[0].endswith(".dist-info") or path.parts[0] == "servoir.libs"
         assert known, name
