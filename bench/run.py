@@ -245,6 +245,24 @@ class Bench:
             )
             self.add(f"saturated model, {backend}", share, "% of the backend alone", 95, note=note)
 
+    def threads(self) -> None:
+        """On one core: the backend's default number of threads against others set by hand, alternated."""
+        x = np.random.default_rng(0).random((32, 64), np.float32)
+        for backend in ("openvino", "onnxruntime"):
+            name = f"heavy_{backend}"
+            rates: dict[str, list[float]] = {"default": [], "1": [], "2": []}
+            for _ in range(self.rounds):
+                for setting, found in rates.items():
+                    env = {} if setting == "default" else {"SERVOIR_BACKEND_THREADS": setting}
+                    with serving(self.models, [name], self.server_core, env) as served:
+                        self.load(served, name, x, 8, 2, seconds=1, core=self.load_core)
+                        result, _ = self.load(served, name, x, 8, 2, core=self.load_core)
+                        found.append(len(x) * result.requests / result.seconds)
+            medians = {setting: statistics.median(found) for setting, found in rates.items()}
+            share = 100 * medians["default"] / max(medians.values())
+            note = "instances/s on one core: " + ", ".join(f"{rate:,.0f} ({name})" for name, rate in medians.items())
+            self.add(f"default threads on one core, {backend}", share, "% of the best setting", 90, note=note)
+
     def idle(self) -> None:
         ready, cpu, pss = [], [], []
         for _ in range(self.rounds):
@@ -306,6 +324,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "batching": Bench.batching,
     "json": Bench.json,
     "saturated": Bench.saturated,
+    "threads": Bench.threads,
     "idle": Bench.idle,
     "imports": Bench.imports,
     "peers": Bench.peers,

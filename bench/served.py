@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -39,7 +40,9 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, servables: list[str], core: int | None = None) -> Iterator[Served]:
+def serving(
+    folder: Path, servables: list[str], core: int | None = None, env: dict[str, str] | None = None
+) -> Iterator[Served]:
     """serve.py with these servables; `core`: the server and its workers may use only this one."""
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
     command = [sys.executable, str(SERVE), str(folder), *servables, "--grpc", grpc, "--rest", rest]
@@ -48,7 +51,13 @@ def serving(folder: Path, servables: list[str], core: int | None = None) -> Iter
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         begun = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=work,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         try:
             assert process.stdout is not None

@@ -144,16 +144,18 @@ def running_server(work: Path) -> Iterator[tuple[str, str]]:
             raise
 
 
-def curl(rest: str, target: str, instances: list[dict[str, Any]]) -> tuple[int, Any]:
-    """POST with curl: HTTP status and the JSON answer."""
-    command = ["curl", "-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", "Content-Type: application/json"]
+def curl(rest: str, target: str, instances: list[dict[str, Any]]) -> tuple[int, Any, float]:
+    """POST with curl: HTTP status, the JSON answer, and the milliseconds that curl counts."""
+    form = "\n%{http_code} %{time_total}"
+    command = ["curl", "-sS", "--max-time", "20", "-w", form, "-H", "Content-Type: application/json"]
     command += ["--data-binary", "@-", f"http://{rest}/model/{target}"]
     done = subprocess.run(
         command, input=json.dumps({"instances": instances}), capture_output=True, text=True, check=False
     )
     expect(done.returncode == 0, f"curl {target}: {done.stderr.strip()}")
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), json.loads(body)
+    body, _, written = done.stdout.rpartition("\n")
+    status, seconds = written.split()
+    return int(status), json.loads(body), 1e3 * float(seconds)
 
 
 # ---- requests, checks, figures ---------------------------------------------------------------------------------------
@@ -226,14 +228,14 @@ def ask_tensor_add(grpc: str, rest: str, servables: Path, table: Table) -> None:
         close_to(reply[i]["y"], wanted[i], "add_common beside a bad instance")
     table.add("gRPC add:add_common, 1 of 3 bad", "2 right, 1 error")
 
-    status, body = curl(rest, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}])
+    status, body, took = curl(rest, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}])
     sums = {"instances": [{"y": [[2.0, 3.0], [4.0, 5.0]]}]}
     expect(status == 200 and body == sums, f"REST add_cast: {status} {body}")
-    table.add("curl add:add_cast", json.dumps(body["instances"][0]))
+    table.add("curl add:add_cast", json.dumps(body["instances"][0]), took)
 
-    status, body = curl(rest, "add:nothing", [{"x1": 1}])
+    status, body, took = curl(rest, "add:nothing", [{"x1": 1}])
     expect(status == 404 and "error_msg" in body, f"REST, a method that is not there: {status} {body}")
-    table.add("curl add:nothing", "404 and error_msg")
+    table.add("curl add:nothing", "404 and error_msg", took)
 
 
 def ask_mlp(grpc: str, rest: str, servables: Path, table: Table, seconds: float) -> None:
@@ -254,7 +256,20 @@ def ask_mlp(grpc: str, rest: str, servables: Path, table: Table, seconds: float)
         for call, want in zip(calls, wanted, strict=True):
             close_to(answers_of(call.result(), "mlp")[0]["y"], want, "mlp, 64 in flight")
             count += 1
-    table.add("gRPC mlp:predict, 64 in flight", "every one checked", None, count / (time.perf_counter() - start))
+    table.add(
+        "gRPC mlp:predict, 64 in flight",
+        "every one checked; the client is the limit",
+        None,
+        count / (time.perf_counter() - start),
+    )
+    if shutil.which("h2load"):
+        sys.path.insert(0, str(HERE.parent / "bench"))
+        from load import PREDICT, h2load, predict_request
+
+        body = predict_request("mlp", "predict", digits[:1])
+        load = h2load(f"http://{grpc}{PREDICT}", body, connections=8, streams=8, seconds=min(seconds, 2))
+        expect(load.failed == 0, f"h2load: {load.failed} of {load.requests} requests failed")
+        table.add("h2load mlp:predict, 64 in flight", "", load.median_us / 1e3, load.requests / load.seconds)
 
     batch = [{"x": digit} for digit in digits]
     classify = Client(grpc, "mlp", "classify")
@@ -263,10 +278,10 @@ def ask_mlp(grpc: str, rest: str, servables: Path, table: Table, seconds: float)
     expect(found == wanted.argmax(1).tolist(), f"mlp classify: {found} instead of {wanted.argmax(1).tolist()}")
     table.add("gRPC mlp:classify, 64 instances", f"digits {found[:5]}...", took, 64e3 / took)
 
-    status, body = curl(rest, "mlp:predict", [{"x": digits[0].tolist()}])
+    status, body, took = curl(rest, "mlp:predict", [{"x": digits[0].tolist()}])
     expect(status == 200, f"REST mlp: {status} {body}")
     close_to(body["instances"][0]["y"], wanted[0], "REST mlp")
-    table.add("curl mlp:predict", "[10], as the backend's")
+    table.add("curl mlp:predict", "[10], as the backend's", took)
 
 
 def ask_ocr(grpc: str, rest: str, servables: Path, table: Table) -> None:
@@ -285,11 +300,11 @@ def ask_ocr(grpc: str, rest: str, servables: Path, table: Table) -> None:
     table.add("gRPC ocr:read, PNG of 3 lines", repr(answer["text"].splitlines()[0]) + ", ...", took, 1e3 / took)
 
     encoded = base64.b64encode(image).decode()
-    status, body = curl(rest, "ocr:read", [{"image": {"b64": encoded, "type": "bytes"}}])
+    status, body, took = curl(rest, "ocr:read", [{"image": {"b64": encoded, "type": "bytes"}}])
     expect(status == 200, f"REST ocr: {status} {body}")
     text = body["instances"][0]["text"]
     expect(text == wanted_text, f"REST ocr: text {text!r} instead of {wanted_text!r}")
-    table.add("curl ocr:read", repr(text.splitlines()[-1]) + ", ...")
+    table.add("curl ocr:read", repr(text.splitlines()[-1]) + ", ...", took)
 
 
 def main() -> int:
