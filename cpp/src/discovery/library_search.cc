@@ -116,11 +116,13 @@ class Search {
   void judge(const std::string& path, const std::string& reason) {
     // The usual links (libx.so -> libx.so.1) would only repeat the refusal.
     if (!seen_.insert(real_path(path)).second) return;
-    for (const Judgement& judgement : {Judgement(check_shared_object), Judgement(check_loads), accept_}) {
-      if (Status status = judgement(path); !status.ok()) {
-        return refuse(path, reason, std::string(status.message()));
-      }
+    if (Status status = check_shared_object(path); !status.ok()) {
+      return refuse(path, reason, std::string(status.message()));
     }
+    // Held while the last judgement loads it again, which costs nothing then.
+    const Library library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
+    if (!library) return refuse(path, reason, "cannot be loaded: " + loader_text());
+    if (Status status = accept_(path); !status.ok()) return refuse(path, reason, std::string(status.message()));
     outcome_.tried.push_back({path, reason, ""});
     outcome_.path = path;
   }
@@ -132,12 +134,6 @@ class Search {
 };
 
 }  // namespace
-
-Status check_loads(const std::string& path) {
-  Library library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
-  if (!library) return Status::FailedPrecondition("cannot be loaded: " + loader_text());
-  return Status::Ok();
-}
 
 std::string SearchOutcome::text() const {
   std::string lines;

@@ -51,7 +51,4 @@ struct SearchOutcome {
 // `accept` is the last judgement; what it opens keeps the library loaded.
 [[nodiscard]] SearchOutcome find_library(const LibrarySearch& search, const Judgement& accept);
 
-// Whether `path` can be loaded here; the loader's text if not.
-[[nodiscard]] Status check_loads(const std::string& path);
-
 }  // namespace servoir
