@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -44,6 +45,8 @@ class FunctionRunner {
   [[nodiscard]] Status add(std::uint32_t callee, Function function);
   // Every row of *result then has its outputs or a failure. Internal: the task makes no sense.
   [[nodiscard]] Status run(const RunTask& task, TaskRooms* rooms, RowsResult* result);
+  // An array that the running function is given beside its arguments, good for as long as they are.
+  void lend(py::object view) { views_.push_back(std::move(view)); }
   // A KeyboardInterrupt came out of a function: the worker is to end.
   [[nodiscard]] bool interrupted() const { return interrupted_; }
 

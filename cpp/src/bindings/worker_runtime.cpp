@@ -194,6 +194,7 @@ Result<py::tuple> WorkerRuntime::call_model(std::uint32_t callee, const py::sequ
                                  arena_->resolve(piece.offset + i * piece.row_bytes, piece.row_bytes));
         py::object value = value_on(piece.dtype, piece.row_shape, data, piece.row_bytes);
         if (!value) throw py::error_already_set();
+        functions_.lend(value);
         made[row][k] = std::move(value);
       }
     }

@@ -148,6 +148,25 @@ def test_a_function_may_call_the_model(backend: str, in_process: InProcess, tmp_
     assert "instance 1 of a model call has 1 inputs, instance 0 has 2" in in_process.infer("uneven", given)
 
 
+def test_a_result_of_a_model_call_that_is_kept(
+    in_process: InProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    in_process.model("add", open_one(onnx_models.add(tmp_path / "add.onnx"), "openvino"))
+    kept = []
+
+    def hoard(x: np.ndarray) -> Any:
+        ((result,),) = in_process.runtime.call_model(0, [[x, x]])
+        kept.append(result)
+        return result
+
+    in_process.function(hoard)
+    in_process.start()
+    for number in range(3):
+        (answer,) = in_process.infer("hoard", [(np.full(2, number, np.float32),)])
+        assert answer[0].tolist() == [2 * number] * 2
+    assert capfd.readouterr().err.count("function 'hoard' seems to keep an array") == 1
+
+
 def test_answers_are_the_same_alone_and_in_a_batch(backend: str, in_process: InProcess, tmp_path: Path) -> None:
     in_process.model("add", open_one(onnx_models.add(tmp_path / "add.onnx"), backend), max_batch=16)
     in_process.start()
