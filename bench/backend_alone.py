@@ -15,7 +15,9 @@ def opened(backend: str, path: str) -> Callable[[np.ndarray], object]:
     if backend == "openvino":
         import openvino
 
-        request = openvino.Core().compile_model(path, "CPU").create_infer_request()
+        # As the server has it: its own default may be bfloat16, which is faster and answers otherwise.
+        precision = {"INFERENCE_PRECISION_HINT": "f32"}
+        request = openvino.Core().compile_model(path, "CPU", precision).create_infer_request()
         return lambda x: request.infer({"x": x}, share_inputs=True, share_outputs=True)
     import onnxruntime
 
