@@ -29,8 +29,10 @@ class LanePort {
 };
 
 struct LaneSizes {
-  std::uint32_t task_capacity = 1U << 22U;  // bytes; untouched pages cost nothing
-  std::uint32_t done_capacity = 1U << 22U;
+  // Bytes. Sooner or later every page of a ring is touched, again and again: much larger ones would not stay in a
+  // cache.
+  std::uint32_t task_capacity = 1U << 20U;
+  std::uint32_t done_capacity = 1U << 20U;
 };
 
 // Server's end: owns the memory and the eventfd that the worker raises when results are there and nobody looks.
