@@ -164,9 +164,13 @@ class ServerProcess:
     def tree(self) -> list[int]:
         return [self.pid, *self.workers()]
 
-    def rss_kib(self) -> int:
-        """Resident memory of server and workers; pages that both map count in each."""
-        return sum(status_kib(pid, "VmRSS") for pid in self.tree())
+    def resident_kib(self) -> int:
+        """Resident memory of server and workers; pages that several of them map count once."""
+        total = 0
+        for pid in self.tree():
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+        return total
 
     def running(self) -> bool:
         return self.process.poll() is None

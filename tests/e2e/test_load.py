@@ -47,7 +47,7 @@ def test_64_clients_on_the_mlp(
     sizes: list[int] = []
     while time.monotonic() < begun + SECONDS:
         time.sleep(0.25)  # the sampling interval
-        sizes.append(server.rss_kib())
+        sizes.append(server.resident_kib())
     results = [json.loads(client.communicate(timeout=60)[0]) for client in clients]
 
     total = sum(result["requests"] for result in results)
