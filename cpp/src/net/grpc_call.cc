@@ -27,6 +27,7 @@ constexpr std::size_t kKeptBytes = GrpcCall::kCollectBytes;
 
 void GrpcCall::open(std::int32_t stream) {
   stream_ = stream;
+  follower = 0;
   phase_ = Phase::kHeaders;
   outcome_ = Outcome::kNone;
   is_post_ = is_grpc_ = bad_timeout_ = half_closed_ = answering_ = false;
@@ -119,7 +120,7 @@ void GrpcCall::on_data(std::span<const std::byte> data) {
         } else {
           const Status status = sink_->feed(piece);
           if (status.ok() && message_left_ != 0) break;
-          const std::unique_ptr<MessageSink> sink = std::move(sink_);
+          std::unique_ptr<MessageSink> sink = std::move(sink_);
           if (status.ok()) {
             phase_ = Phase::kComplete;
             sink->finish(*this);
@@ -127,6 +128,7 @@ void GrpcCall::on_data(std::span<const std::byte> data) {
             phase_ = Phase::kDiscard;
             sink->fail(*this, status);
           }
+          connection_->retire(std::move(sink));
         }
         break;
       }
@@ -261,7 +263,7 @@ void GrpcCall::settle() {
 void GrpcCall::refuse(std::string_view http_status, const Status& status) {
   phase_ = Phase::kDiscard;
   outcome_ = Outcome::kNone;
-  sink_.reset();
+  connection_->retire(std::move(sink_));
   collected_ = {};
   if (answering_ || stream_ == 0) return;
   answering_ = true;
@@ -321,7 +323,7 @@ void GrpcCall::on_answer(std::shared_ptr<Request> request) {
 
 void GrpcCall::on_stream_close() {
   stream_ = 0;
-  sink_.reset();
+  connection_->retire(std::move(sink_));
   collected_ = {};
   answer_ = Payload();
   status_ = Status();

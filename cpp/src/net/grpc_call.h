@@ -73,7 +73,9 @@ class GrpcCall final : public AnswerTarget {
 
   void on_answer(std::shared_ptr<Request> request) override;
 
-  std::size_t slot = 0;  // for the connection: its place in the list of calls
+  // Of the connection.
+  std::size_t slot = 0;       // the call's place in the list of calls
+  std::int32_t follower = 0;  // the stream whose DATA came behind the last of this one; 0: unknown
 
  private:
   enum class Phase : std::uint8_t {

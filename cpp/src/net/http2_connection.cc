@@ -28,15 +28,6 @@ constexpr std::size_t kKeptCalls = 64;
 constexpr std::string_view kWrongProtocol =
     "This port speaks gRPC over HTTP/2 without upgrade; REST has a port of its own.\n";
 
-// Tensors are received in place from so much on.
-constexpr std::size_t kDirectBytes = 16384;
-constexpr std::size_t kMostDirectBytes = 1U << 20U;
-constexpr std::size_t kLeastGuessedFrame = 4096;
-constexpr std::size_t kFrameHead = 9;
-
-// For the heads of frames between pieces that are received in place: [number of the piece].
-thread_local std::array<std::array<std::byte, kFrameHead>, Connection::kInputPieces> frame_heads;
-
 std::string_view view(nghttp2_rcbuf* buffer) {
   const nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
   return {reinterpret_cast<const char*>(bytes.base), bytes.len};
@@ -59,8 +50,7 @@ struct Http2Connection::Callbacks {
   static int begin_frame(nghttp2_session* /*session*/, const nghttp2_frame_hd* head, void* user) {
     Http2Connection* connection = self(user);
     const bool plain_data = head->type == NGHTTP2_DATA && (head->flags & NGHTTP2_FLAG_PADDED) == 0;
-    if (plain_data) connection->in_series_ = connection->last_data_stream_ == head->stream_id;
-    if (plain_data) connection->last_data_stream_ = head->stream_id;
+    if (plain_data && connection->last_sink_ != nullptr) connection->last_sink_->follower = head->stream_id;
     connection->data_stream_ = plain_data ? head->stream_id : 0;
     connection->frame_bytes_ = connection->frame_left_ = head->length;
     connection->in_data_ = plain_data;
@@ -93,6 +83,7 @@ struct Http2Connection::Callbacks {
     GrpcCall* c = call(session, stream, user);
     if (c == nullptr) return 0;
     c->on_data({reinterpret_cast<const std::byte*>(data), bytes});
+    connection->last_sink_ = c->takes_more() ? c : nullptr;
     if (c->takes_more()) nghttp2_session_consume_stream(session, stream, bytes);
     return 0;
   }
@@ -112,6 +103,7 @@ struct Http2Connection::Callbacks {
     auto* c = static_cast<GrpcCall*>(nghttp2_session_get_stream_user_data(session, stream));
     if (c == nullptr) return 0;
     if (connection->last_call_ == c) connection->last_call_ = nullptr;
+    if (connection->last_sink_ == c) connection->last_sink_ = nullptr;
     const bool awaits_answer = c->awaits_answer();
     c->on_stream_close();
     // One that awaits its answer is released by answer_come(), and that may just have happened: cancelling answers at
@@ -263,77 +255,6 @@ void Http2Connection::on_input(std::span<const std::byte> bytes) {
   }
 }
 
-// The tensors of a large message are received where they belong. How much of the current DATA frame is still to come is
-// known; behind it, when two frames of the stream have come in a row, more of the same size are expected, whose heads
-// go into slots of their own. When something else comes, it is found in the same pieces, only not where it belongs:
-// on_pieces() sees to that.
-std::size_t Http2Connection::place_input(std::span<iovec> pieces) {
-  if (!in_data_ || last_call_ == nullptr || last_call_->stream() != data_stream_) {
-    return Connection::place_input(pieces);
-  }
-  const std::span<std::byte> place = last_call_->place();
-  if (place.size() < kDirectBytes) return Connection::place_input(pieces);
-  const std::span<std::byte> buffer = thread()->receive_buffer();
-  std::size_t count = 0;
-  std::size_t placed = std::min({frame_left_, place.size(), kMostDirectBytes});
-  if (placed > 0) pieces[count++] = {place.data(), placed};
-  bool goes_on = in_series_ && placed == frame_left_;
-  std::size_t guessed = 0;  // bytes in pieces that may have to be put in a row
-  while (goes_on && placed < place.size()) {
-    const std::size_t bytes = std::min(frame_bytes_, place.size() - placed);
-    if (bytes < kLeastGuessedFrame || guessed + kFrameHead + bytes > buffer.size() / 2) break;
-    if (count + 3 > pieces.size()) break;
-    pieces[count] = {frame_heads[count].data(), kFrameHead};
-    pieces[count + 1] = {place.data() + placed, bytes};
-    count += 2;
-    placed += bytes;
-    guessed += kFrameHead + bytes;
-    goes_on = bytes == frame_bytes_;
-  }
-  // Behind the tensor, or where nothing could be placed: the buffer, leaving room to put what was guessed before it.
-  if (count == 0 || placed == place.size()) pieces[count++] = {buffer.data() + guessed, buffer.size() - guessed};
-  return count;
-}
-
-void Http2Connection::on_pieces(std::span<const iovec> pieces) {
-  const std::span<std::byte> buffer = thread()->receive_buffer();
-  const auto bytes_of = [](const iovec& piece) {
-    return std::span(static_cast<const std::byte*>(piece.iov_base), piece.iov_len);
-  };
-  const auto in_buffer = [&](const iovec& piece) {
-    return piece.iov_base >= buffer.data() && piece.iov_base < buffer.data() + buffer.size();
-  };
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    if (i == 0 || in_buffer(pieces[i]) || is_as_guessed(pieces, i)) {
-      on_input(bytes_of(pieces[i]));
-      if (closed()) return;
-      continue;
-    }
-    // Reading this piece where it lies could overwrite the next one. Put what is left in a row and read that.
-    const std::span<const iovec> rest = pieces.subspan(i);
-    std::size_t guessed = 0;
-    for (const iovec& piece : rest) guessed += in_buffer(piece) ? 0 : piece.iov_len;
-    std::byte* row = in_buffer(rest.back()) ? static_cast<std::byte*>(rest.back().iov_base) - guessed : buffer.data();
-    std::size_t filled = 0;
-    for (const iovec& piece : rest) {
-      if (!in_buffer(piece)) std::memcpy(row + filled, piece.iov_base, piece.iov_len);
-      filled += piece.iov_len;
-    }
-    on_input({row, filled});
-    return;
-  }
-}
-
-// Whether nghttp2 stands where place_input() thought that it would when this piece came: at the end of a frame before a
-// head, and behind the head of a DATA frame of the same stream before its payload.
-bool Http2Connection::is_as_guessed(std::span<const iovec> pieces, std::size_t i) const {
-  if (!in_data_ || last_call_ == nullptr || last_call_->stream() != data_stream_) return false;
-  const bool is_head = pieces[i].iov_base == frame_heads[i].data();
-  if (is_head && (frame_left_ != 0 || i + 1 == pieces.size())) return false;
-  if (!is_head && frame_left_ == 0) return false;
-  return last_call_->place().data() == pieces[is_head ? i + 1 : i].iov_base;
-}
-
 void Http2Connection::on_flush() {
   if (session_ == nullptr || broken_) return;
   while (output().size() < kHighWater) {
@@ -391,7 +312,7 @@ void Http2Connection::on_shutdown() {
 
 void Http2Connection::on_closed() {
   const auto self = shared_from_this();
-  last_call_ = nullptr;
+  last_call_ = last_sink_ = nullptr;
   // Calls stay where they are while the connection is closed (release_call).
   for (std::size_t i = 0; i < calls_.size(); ++i) {
     if (calls_[i]->stream() != 0) calls_[i]->on_stream_close();

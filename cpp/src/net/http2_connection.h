@@ -46,6 +46,10 @@ class Http2Connection final : public Connection {
   void reset(GrpcCall* call, std::uint32_t http2_error);
   // The call waits for, or has got, the scheduler's answer: the connection lives until all have come.
   void answer_awaited();
+  // A sink that is not used any more. Its place may still hold input that was not read yet, so it lives until then.
+  void retire(std::unique_ptr<MessageSink> sink) {
+    if (sink && reading_pieces_) retired_.push_back(std::move(sink));
+  }
   void answer_come(GrpcCall* call);
 
  protected:
@@ -60,6 +64,8 @@ class Http2Connection final : public Connection {
 
  private:
   struct Callbacks;
+  void read_pieces(std::span<const iovec> pieces);
+  [[nodiscard]] std::span<std::byte> place_of(std::int32_t stream) const;
   [[nodiscard]] bool is_as_guessed(std::span<const iovec> pieces, std::size_t i) const;
   bool start_session();
   GrpcCall* take_call();
@@ -70,15 +76,16 @@ class Http2Connection final : public Connection {
   std::vector<std::unique_ptr<GrpcCall>> calls_;
   std::vector<GrpcCall*> free_calls_;
   GrpcCall* last_call_ = nullptr;
-  bool broken_ = false;  // the peer does not speak HTTP/2
+  GrpcCall* last_sink_ = nullptr;  // whose large message got the last DATA; null when it was for another call
+  bool broken_ = false;            // the peer does not speak HTTP/2
   // Where the input stands, for receiving DATA in place.
   const std::byte* input_end_ = nullptr;  // of what nghttp2 is reading
   std::int32_t data_stream_ = 0;          // of the DATA frame that was begun last; 0 when it is another frame
-  std::int32_t last_data_stream_ = 0;     // of the last DATA frame
-  bool in_series_ = false;                // the one before it was of the same stream
   std::size_t frame_bytes_ = 0;           // its payload
   std::size_t frame_left_ = 0;            // and what of it has not come
   bool in_data_ = false;                  // the input so far ended with its head or inside or behind its payload
+  bool reading_pieces_ = false;
+  std::vector<std::unique_ptr<MessageSink>> retired_;
   std::size_t unconsumed_ = 0;  // DATA bytes of this input for which the connection's window was not yet opened
   std::size_t awaited_ = 0;
   std::shared_ptr<Connection> self_;  // while answers are awaited

@@ -132,10 +132,18 @@ TEST_F(GrpcServerTest, ReceivesLargeMessagesInAnyFrames) {
   for (std::uint32_t round = 1; round <= 12; ++round) {
     client.send_irregularly(round);
     std::vector<std::int32_t> streams;
+    std::vector<std::int32_t> cut;
+    std::vector<std::int32_t> given_up;
     for (std::uint32_t s = 0; s <= round % 3; ++s) {
       const std::vector<float> head(x.begin(), x.begin() + 100'000 + 50'000 * static_cast<std::ptrdiff_t>(round));
-      streams.push_back(client.start(kPredict, GrpcClient::framed(predict_request({head, head}))));
+      const std::string body = GrpcClient::framed(predict_request({head, head}));
+      streams.push_back(client.start(kPredict, body));
+      // Others that end or are given up in the middle of their tensor.
+      cut.push_back(client.start(kPredict, body.substr(0, body.size() / 2 + 1000 * s)));
+      given_up.push_back(client.start(kPredict, body));
     }
+    for (const std::int32_t stream : cut) EXPECT_EQ(client.wait(stream).status(), 13);
+    for (const std::int32_t stream : given_up) client.reset(stream);
     for (const std::int32_t stream : streams) {
       const GrpcReply& reply = client.wait(stream);
       ASSERT_EQ(reply.status(), 0) << reply.text();
