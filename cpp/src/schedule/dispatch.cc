@@ -87,9 +87,7 @@ bool Scheduler::Impl::post_batch(CalleeState* callee, CalleeQueue::Group* group,
   task.id = next_task++;
   task.callee = callee->index;
   // The forms are needed after take(), which may drop an empty group.
-  run_task.inputs.resize(group->inputs.size());
-  CalleeQueue::Group forms;
-  forms.inputs = group->inputs;
+  const std::vector<InputForm> forms = group->inputs;
   task.spans = callee->queue.take(group, rows);
   for (const Span& span : task.spans) task.rows += span.count;
   if (task.rows == 0) return true;  // all of them had been answered; there may be more

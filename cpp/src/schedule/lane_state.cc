@@ -35,16 +35,16 @@ TensorRef row_of(const OutputPiece& piece, const BlockRef& block, std::uint32_t 
   return {block, piece.offset + row * piece.row_bytes, piece.row_bytes, piece.dtype, piece.row_shape};
 }
 
-void describe_batch(const CalleeQueue::Group& group, const RunningTask& task, RunTask* out) {
+void describe_batch(std::span<const InputForm> forms, const RunningTask& task, RunTask* out) {
   out->head.callee = task.callee;
   out->head.task = task.id;
   out->head.rows = task.rows;
-  out->head.inputs = static_cast<std::uint32_t>(group.inputs.size());
-  out->inputs.resize(group.inputs.size());
-  for (std::uint32_t k = 0; k < group.inputs.size(); ++k) {
+  out->head.inputs = static_cast<std::uint32_t>(forms.size());
+  out->inputs.resize(forms.size());
+  for (std::uint32_t k = 0; k < forms.size(); ++k) {
     RunTask::Input& input = out->inputs[k];
-    input.dtype = group.inputs[k].dtype;
-    input.row_shape = group.inputs[k].row_shape;
+    input.dtype = forms[k].dtype;
+    input.row_shape = forms[k].row_shape;
     input.pieces.clear();
     for (const Span& span : task.spans) {
       const std::uint32_t value = span.request->method->spec->stages[span.stage].inputs[k];

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,7 @@ struct RunningTask {
 [[nodiscard]] TensorRef row_of(const OutputPiece& piece, const BlockRef& block, std::uint32_t row);
 
 // The batch as the worker gets it: rows that lie one behind the other become one piece.
-void describe_batch(const CalleeQueue::Group& group, const RunningTask& task, RunTask* out);
+void describe_batch(std::span<const InputForm> forms, const RunningTask& task, RunTask* out);
 
 // The most rows whose description is sure to fit a record of this size, for tasks and for results.
 [[nodiscard]] std::uint64_t rows_that_fit(const CalleeSpec& callee, std::uint32_t max_record);
