@@ -25,9 +25,17 @@ class Server:
     def __init__(self, *, arena_limit: int, io_threads: int) -> None: ...
     @property
     def arena_fd(self) -> int: ...
-    def listen(self, address: str, protocol: str, max_message_bytes: int) -> int:
+    def listen(
+        self,
+        address: str,
+        protocol: str,
+        max_message_bytes: int,
+        tls: dict[str, tuple[str, bytes] | None] | None = None,
+    ) -> int:
         """Opens a listener on "host:port" or "unix:path" for protocol "grpc" or "rest"; returns its number.
-        `listener_address` gives the bound address (port 0 is allowed here and gives a free one)."""
+        `listener_address` gives the bound address (port 0 is allowed here and gives a free one). `tls`: "certificate",
+        "private_key" and "custom_ca" (None: clients need no certificate), each the path, for messages, and the content
+        of a PEM file; None: connections are in the clear."""
     def listener_address(self, listener: int) -> str: ...
     def close_listener(self, listener: int) -> None:
         """Closes the listening socket and its connections; the port is free when it returns."""

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -49,6 +50,23 @@ Protocol protocol_of(const std::string& name) {
   if (name == "grpc") return Protocol::kGrpc;
   if (name == "rest") return Protocol::kRest;
   throw std::runtime_error("the protocol of a listener is '" + name + "'; it can be 'grpc' or 'rest'");
+}
+
+PemFile pem_file_of(const py::handle& pair) {
+  const auto [path, text] = py::cast<std::pair<std::string, py::bytes>>(pair);
+  return {path, text};
+}
+
+// {"certificate": (path, content), "private_key": …, "custom_ca": … or None}
+std::optional<TlsSettings> tls_settings_of(const std::optional<py::dict>& tls) {
+  if (!tls) return std::nullopt;
+  TlsSettings settings;
+  settings.certificate = pem_file_of((*tls)["certificate"]);
+  settings.private_key = pem_file_of((*tls)["private_key"]);
+  const py::object custom_ca = (*tls)["custom_ca"];
+  settings.verify_client = !custom_ca.is_none();
+  if (settings.verify_client) settings.custom_ca = pem_file_of(custom_ca);
+  return settings;
 }
 
 // The callback outlives calls in any thread; it is let go of with the interpreter's lock held.
@@ -110,10 +128,13 @@ void register_server(py::module_& m) {
       .def(
           "listen",
           [](const PyServer& server, const std::string& address, const std::string& protocol,
-             std::uint64_t max_message_bytes) {
-            return value_or_raise(server->listen(address, protocol_of(protocol), max_message_bytes));
+             std::uint64_t max_message_bytes, const std::optional<py::dict>& tls) {
+            const Protocol spoken = protocol_of(protocol);
+            const std::optional<TlsSettings> settings = tls_settings_of(tls);
+            const py::gil_scoped_release release;
+            return value_or_raise(server->listen(address, spoken, max_message_bytes, settings ? &*settings : nullptr));
           },
-          py::arg("address"), py::arg("protocol"), py::arg("max_message_bytes"), Unlocked())
+          py::arg("address"), py::arg("protocol"), py::arg("max_message_bytes"), py::arg("tls") = py::none())
       .def(
           "listener_address",
           [](const PyServer& server, std::uint32_t listener) {

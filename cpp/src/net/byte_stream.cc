@@ -41,6 +41,7 @@ class PlainStream final : public ByteStream {
   }
 
   bool short_read_is_last() const override { return true; }
+  void end_output() override { ::shutdown(fd_, SHUT_WR); }
 
  private:
   int fd_;

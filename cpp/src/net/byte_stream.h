@@ -22,6 +22,8 @@ struct IoResult {
   State state = State::kOk;
   std::size_t bytes = 0;
   int error = 0;  // an errno value
+  // kWouldBlock of a read that waits until the socket takes something, or of a write that waits until something comes.
+  bool other_way = false;
 };
 
 class ByteStream {
@@ -32,6 +34,10 @@ class ByteStream {
   [[nodiscard]] virtual IoResult write(std::span<const iovec> pieces) = 0;
   // Whether a read that did not fill its buffer has emptied the socket, so that no further read is worth its price.
   [[nodiscard]] virtual bool short_read_is_last() const = 0;
+  // Whether it holds input, or an end, that the socket will not tell of any more.
+  [[nodiscard]] virtual bool has_input() const { return false; }
+  // Tells the peer, as far as the socket takes that at once, that nothing more will come.
+  virtual void end_output() = 0;
 };
 
 [[nodiscard]] std::unique_ptr<ByteStream> make_plain_stream(int fd);

@@ -1,7 +1,5 @@
 #include "net/connection.h"
 
-#include <sys/socket.h>
-
 #include <array>
 #include <string>
 
@@ -48,6 +46,7 @@ void Connection::shut_down() {
   const auto self = shared_from_this();
   on_shutdown();
   flush();
+  if (!closed_ && !shut_) stream_->end_output();
   close();
 }
 
@@ -65,11 +64,26 @@ void Connection::need_flush() {
 void Connection::on_readable() {
   reading_ = false;
   if (closed_) return;
+  if (writing_needs_input_) {
+    writing_needs_input_ = writing_ = false;
+    need_flush();
+  }
+  if (!reading_needs_output_) read_input();
+}
+
+void Connection::read_input() {
   std::array<iovec, kInputPieces> pieces;
   for (int i = 0; i < kReadsInOneGo; ++i) {
     std::size_t count = finishing_ ? Connection::place_input(pieces) : place_input(pieces);
     const IoResult result = stream_->read({pieces.data(), count});
-    if (result.state == IoResult::State::kWouldBlock) break;
+    if (result.state == IoResult::State::kWouldBlock) {
+      if (result.other_way) {
+        reading_needs_output_ = true;
+        if (!writing_) watch_.wait_writable(shared_from_this());
+        return;
+      }
+      break;
+    }
     if (result.state == IoResult::State::kEnd) {
       if (shut_) {
         close();
@@ -119,15 +133,26 @@ void Connection::on_pieces(std::span<const iovec> pieces) {
 void Connection::update_reading() {
   if (closed_ || reading_) return;
   // While the peer does not take what it has asked for, it may not ask for more.
-  const bool wanted = shut_ || (!finishing_ && wants_input() && (!writing_ || output_.size() < kHighWater / 2));
-  if (!wanted) return;
+  const bool wanted =
+      shut_ || writing_needs_input_ || (!finishing_ && wants_input() && (!writing_ || output_.size() < kHighWater / 2));
+  if (!wanted || reading_needs_output_) return;
   reading_ = true;
-  watch_.wait_readable(shared_from_this());
+  if (stream_->has_input()) {
+    thread_->post([self = shared_from_this()] { self->on_readable(); });
+  } else {
+    watch_.wait_readable(shared_from_this());
+  }
 }
 
 void Connection::on_writable() {
   writing_ = false;
-  if (!closed_) flush();
+  if (closed_) return;
+  if (reading_needs_output_) {
+    reading_needs_output_ = false;
+    read_input();
+    if (closed_) return;
+  }
+  flush();
 }
 
 void Connection::flush() {
@@ -141,7 +166,8 @@ void Connection::flush() {
     const IoResult result = stream_->write({pieces.data(), count});
     if (result.state == IoResult::State::kWouldBlock) {
       writing_ = true;
-      watch_.wait_writable(shared_from_this());
+      writing_needs_input_ = result.other_way;
+      if (!result.other_way && !reading_needs_output_) watch_.wait_writable(shared_from_this());
     } else if (result.state != IoResult::State::kOk) {
       close();
       return;
@@ -156,7 +182,7 @@ void Connection::flush() {
     // what was just sent; so what comes is thrown away until the peer ends too, or some time has passed.
     shut_ = true;
     progress();
-    ::shutdown(watch_.fd(), SHUT_WR);
+    stream_->end_output();
   }
   update_reading();
 }

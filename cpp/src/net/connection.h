@@ -70,6 +70,7 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   void progress() { last_progress_ = thread_->sweeps(); }
 
  private:
+  void read_input();
   void update_reading();
 
   IoThread* const thread_;
@@ -80,10 +81,13 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   std::uint32_t last_progress_ = 0;  // sweep in which something came or was said to be progress
   std::uint32_t last_taken_ = 0;     // sweep in which the peer took something, or owed nothing
   bool flush_scheduled_ = false;
-  bool reading_ = false;    // waits for input
-  bool writing_ = false;    // waits until the socket takes more
-  bool finishing_ = false;  // no input is used any more
-  bool shut_ = false;       // our side is ended; what still comes is thrown away
+  bool reading_ = false;  // waits for input
+  bool writing_ = false;  // waits until the socket takes more
+  // TLS has to send before it can receive, or the other way round.
+  bool reading_needs_output_ = false;  // the wait for room serves a read
+  bool writing_needs_input_ = false;   // the wait for input serves a write
+  bool finishing_ = false;             // no input is used any more
+  bool shut_ = false;                  // our side is ended; what still comes is thrown away
   bool closed_ = false;
 };
 

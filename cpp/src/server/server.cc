@@ -53,18 +53,45 @@ struct Server::Impl {
     }
   }
 
+  // Nothing where there is no memory for the connection.
+  using Connect = std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)>;
+
+  Connect make_connect(std::uint32_t listener, Protocol protocol, std::uint64_t max_message_bytes,
+                       std::shared_ptr<const TlsContext> secure) {
+    const auto make_stream = [secure = std::move(secure)](int fd) -> std::unique_ptr<ByteStream> {
+      if (secure == nullptr) return make_plain_stream(fd);
+      Result<std::unique_ptr<ByteStream>> stream = secure->make_stream(fd);
+      if (!stream.ok()) SERVOIR_ERROR("a connection is refused: " + std::string(stream.status().message()));
+      return stream.ok() ? std::move(*stream) : nullptr;
+    };
+    if (protocol == Protocol::kGrpc) {
+      auto context = std::make_shared<const GrpcContext>(GrpcContext{&routes, &scheduler, max_message_bytes});
+      return [=](IoThread* thread, UniqueFd socket) -> std::shared_ptr<Connection> {
+        auto stream = make_stream(socket.get());
+        if (stream == nullptr) return nullptr;
+        return std::make_shared<Http2Connection>(thread, std::move(socket), std::move(stream), listener, context);
+      };
+    }
+    auto context = std::make_shared<const RestContext>(RestContext{&scheduler, &slabs, max_message_bytes});
+    return [=](IoThread* thread, UniqueFd socket) -> std::shared_ptr<Connection> {
+      auto stream = make_stream(socket.get());
+      if (stream == nullptr) return nullptr;
+      return std::make_shared<Http1Connection>(thread, std::move(socket), std::move(stream), listener, context);
+    };
+  }
+
   // In the first thread.
-  void accept(UniqueFd socket, const std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)>& connect) {
+  void accept(UniqueFd socket, const Connect& connect) {
     IoThread* least = first_thread();
     for (const auto& thread : threads) {
       if (thread->connections() < least->connections()) least = thread.get();
     }
     if (least->here()) {
-      connect(least, std::move(socket))->start();
+      if (const auto connection = connect(least, std::move(socket))) connection->start();
       return;
     }
     least->post([connect, least, held = std::make_shared<UniqueFd>(std::move(socket))] {
-      connect(least, std::move(*held))->start();
+      if (const auto connection = connect(least, std::move(*held))) connection->start();
     });
   }
 
@@ -124,12 +151,17 @@ Status Server::check_usable() const {
 
 int Server::arena_fd() const { return impl_->arena->fd(); }
 
-Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol, std::uint64_t max_message_bytes) {
+Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol, std::uint64_t max_message_bytes,
+                                     const TlsSettings* tls) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
   SERVOIR_ASSIGN_OR_RETURN(const Address where, parse_address(address));
   if (where.is_unix && protocol == Protocol::kRest) {
     return Status::InvalidArgument("address '" + std::string(address) +
                                    "' is a Unix socket; REST needs 'HOST:PORT', for example '127.0.0.1:1500'");
+  }
+  std::shared_ptr<const TlsContext> secure;
+  if (tls != nullptr) {
+    SERVOIR_ASSIGN_OR_RETURN(secure, TlsContext::create(*tls, protocol == Protocol::kGrpc ? "h2" : "http/1.1"));
   }
   SERVOIR_ASSIGN_OR_RETURN(ListeningSockets sockets, open_listening_sockets(where));
 
@@ -139,20 +171,7 @@ Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol
     const std::lock_guard lock(impl->mutex);
     number = impl->next_listener++;
   }
-  std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)> connect;
-  if (protocol == Protocol::kGrpc) {
-    auto context = std::make_shared<const GrpcContext>(GrpcContext{&impl->routes, &impl->scheduler, max_message_bytes});
-    connect = [context, number](IoThread* thread, UniqueFd socket) {
-      auto stream = make_plain_stream(socket.get());
-      return std::make_shared<Http2Connection>(thread, std::move(socket), std::move(stream), number, context);
-    };
-  } else {
-    auto context = std::make_shared<const RestContext>(RestContext{&impl->scheduler, &impl->slabs, max_message_bytes});
-    connect = [context, number](IoThread* thread, UniqueFd socket) {
-      auto stream = make_plain_stream(socket.get());
-      return std::make_shared<Http1Connection>(thread, std::move(socket), std::move(stream), number, context);
-    };
-  }
+  const Impl::Connect connect = impl->make_connect(number, protocol, max_message_bytes, std::move(secure));
   std::unique_ptr<Listener> listener;
   impl->first_thread()->call([&] {
     listener = std::make_unique<Listener>(impl->first_thread(), std::move(sockets), [impl, connect](UniqueFd socket) {

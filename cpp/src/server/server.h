@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "channel/lane.h"
 #include "memory/arena.h"
+#include "net/tls_stream.h"
 #include "schedule/graph.h"
 #include "schedule/scheduler.h"
 
@@ -46,9 +47,10 @@ class Server {
 
   [[nodiscard]] int arena_fd() const;
 
-  // Opens a listener and returns its number. See parse_address for `address`; port 0 gives a free one.
+  // Opens a listener and returns its number. See parse_address for `address`; port 0 gives a free one. Without `tls`
+  // connections are in the clear.
   [[nodiscard]] Result<std::uint32_t> listen(std::string_view address, Protocol protocol,
-                                             std::uint64_t max_message_bytes);
+                                             std::uint64_t max_message_bytes, const TlsSettings* tls = nullptr);
   // The bound address.
   [[nodiscard]] Result<std::string> listener_address(std::uint32_t listener) const;
   // Closes the listening socket and its connections. The port is free when it returns.

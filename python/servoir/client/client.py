@@ -46,7 +46,7 @@ class Client:
         servable_name: name of the servable.
         method_name: name of its method.
         version_number: 0: the newest version that is running.
-        ssl_config: for a server with TLS.
+        ssl_config: for a server with TLS. Its certificate must name the address's host; for "unix:…", localhost.
     """
 
     def __init__(
@@ -111,12 +111,15 @@ class Client:
     def _connect(self) -> Any:
         import grpc  # type: ignore[import-untyped]
 
-        options = [
+        options: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ]
         if self._ssl_config is None:
             return grpc.insecure_channel(self.address, options=options)
+        if self.address.startswith("unix:"):
+            # A path is no name that a certificate could have.
+            options.append(("grpc.ssl_target_name_override", "localhost"))
         credentials = grpc.ssl_channel_credentials(
             root_certificates=_read(self._ssl_config.custom_ca),
             private_key=_read(self._ssl_config.private_key),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servoir._core import Server
     from servoir.server.plan import ServablePlan
     from servoir.server.supervisor import Supervisor
+    from servoir.server.tls import PemFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,12 +49,12 @@ class Running:
         self._ending = threading.RLock()  # a signal handler may come in between
         self._core_stopped = False
 
-    def listen(self, address: str, protocol: str, max_message_bytes: int) -> str:
+    def listen(self, address: str, protocol: str, max_message_bytes: int, tls: dict[str, PemFile | None] | None) -> str:
         """The address that is bound."""
         with _lock:
             if protocol in self.listeners:
                 raise RuntimeError(f"the {_SERVER_NAMES[protocol]} server is already running in this process")
-            listener = self.core.listen(address, protocol, max_message_bytes)
+            listener = self.core.listen(address, protocol, max_message_bytes, tls)
             self.listeners[protocol] = listener
             return self.core.listener_address(listener)
 

@@ -65,24 +65,28 @@ def _check_key(plan: ServablePlan) -> None:
 def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None) -> None:
     """Opens the gRPC server on "host:port" or "unix:path".
 
-    max_msg_mb_size: MiB of the largest message, received or sent, 1…512.
+    max_msg_mb_size: MiB of the largest message, received or sent, 1…512. ssl_config: connections use TLS 1.2 or newer
+    with these certificates. A file of it that does not exist raises an error that is a FileNotFoundError and a
+    RuntimeError; one that is not what it should be, RuntimeError.
     """
     _listen("grpc", "gRPC", check_address(address, unix_allowed=True), max_msg_mb_size, ssl_config)
 
 
 @process.stops_on_failure
 def start_restful_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None) -> None:
-    """Opens the RESTful server on "host:port". max_msg_mb_size: MiB of the largest body, 1…512."""
+    """Opens the RESTful server on "host:port".
+
+    max_msg_mb_size: MiB of the largest body, 1…512. ssl_config: as for start_grpc_server.
+    """
     _listen("rest", "RESTful", check_address(address, unix_allowed=False), max_msg_mb_size, ssl_config)
 
 
 def _listen(protocol: str, name: str, address: str, max_msg_mb_size: int, ssl_config: SSLConfig | None) -> None:
     check.integer("max_msg_mb_size", max_msg_mb_size, 1, MAX_MESSAGE_MB)
-    if ssl_config is not None:
-        if not isinstance(ssl_config, SSLConfig):
-            raise check.refuse("ssl_config", "a servoir.server.SSLConfig or None", ssl_config)
-        raise RuntimeError("Parameter 'ssl_config': TLS is not built yet into this version; leave it out")
-    process.running().listen(address, protocol, max_msg_mb_size << 20)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise check.refuse("ssl_config", "a servoir.server.SSLConfig or None", ssl_config)
+    tls = None if ssl_config is None else ssl_config.read()
+    process.running().listen(address, protocol, max_msg_mb_size << 20, tls)
     print(f"Servoir {name} server start success, listening on {address}", flush=True)
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from typing import TypeAlias
+
 from servoir import check
+
+# A file's path, for messages, and its content.
+PemFile: TypeAlias = tuple[str, bytes]
 
 
 class SSLConfig:
@@ -19,3 +25,31 @@ class SSLConfig:
         self.private_key = check.text("private_key", private_key)
         self.verify_client = check.flag("verify_client", verify_client)
         self.custom_ca: str | None = check.text("custom_ca", custom_ca) if verify_client else None
+
+    def read(self) -> dict[str, PemFile | None]:
+        """The files' contents, as Server.listen takes them. MissingPemFile or RuntimeError if one cannot be read."""
+        return {
+            "certificate": _read("certificate", self.certificate),
+            "private_key": _read("private_key", self.private_key),
+            "custom_ca": None if self.custom_ca is None else _read("custom_ca", self.custom_ca),
+        }
+
+
+class MissingPemFile(FileNotFoundError, RuntimeError):
+    """A file named in an SSLConfig does not exist."""
+
+
+def _read(parameter: str, path: str) -> PemFile:
+    try:
+        with open(path, "rb") as file:
+            return path, file.read()
+    except FileNotFoundError as error:
+        raise MissingPemFile(
+            error.errno,
+            f"Parameter '{parameter}' of SSLConfig: there is no such file (relative to {os.getcwd()})",
+            path,
+        ) from None
+    except OSError as error:
+        raise RuntimeError(
+            f"Parameter '{parameter}' of SSLConfig: the file '{path}' cannot be read: {error.strerror}"
+        ) from None

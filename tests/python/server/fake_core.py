@@ -53,7 +53,8 @@ class Server:
     def __del__(self) -> None:
         os.close(self.arena_fd)
 
-    def listen(self, address: str, protocol: str, max_message_bytes: int) -> int:
+    def listen(self, address: str, protocol: str, max_message_bytes: int, tls: Any = None) -> int:
+        del tls
         _record("listen", address, protocol, max_message_bytes)
         if address.startswith("256."):
             raise RuntimeError(f"cannot listen on {address}")
