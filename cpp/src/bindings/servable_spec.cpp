@@ -94,6 +94,7 @@ CalleeSpec callee_of(const Node& node) {
   callee.inputs = node.get<std::uint32_t>("inputs");
   callee.outputs = node.get<std::uint32_t>("outputs");
   callee.max_batch = node.get<std::uint32_t>("max_batch");
+  callee.called_singly = node.get<bool>("called_singly");
   callee.max_queue_delay = std::chrono::microseconds(node.get<std::uint32_t>("max_queue_delay_us"));
   for (const Node& port : node.nodes("input_ports")) callee.input_ports.push_back(port_of(port));
   for (const Node& port : node.nodes("output_ports")) callee.output_ports.push_back(port_of(port));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
 namespace servoir {
@@ -12,6 +13,7 @@ struct QueueSnapshot {
   std::chrono::nanoseconds oldest_age{0};  // of the oldest of them
   std::chrono::nanoseconds max_delay{0};
   std::uint32_t lane_tasks = 0;  // tasks that the lane holds
+  bool may_post_ahead = true;
 };
 
 enum class BatchDecision : std::uint8_t {
@@ -24,5 +26,14 @@ enum class BatchDecision : std::uint8_t {
 inline constexpr std::uint32_t kLaneDepth = 2;
 
 [[nodiscard]] BatchDecision decide(const QueueSnapshot& queue);
+
+// Instances that travel together to a function that is called once for each of them. All of them are answered when the
+// last is done, and no other worker can take one: so they are as many as run within a time that outweighs the trip, and
+// one while nothing is known. `ns_per_row` is what an instance took lately, 0 when unknown.
+[[nodiscard]] std::uint64_t rows_of_a_trip(std::uint64_t max_batch, std::uint64_t ns_per_row);
+
+// Whether a batch may wait behind the one that a lane runs. With several lanes another one may be idle sooner, so only
+// where a batch is short.
+[[nodiscard]] bool may_post_ahead(std::size_t lanes, std::uint64_t rows, std::uint64_t ns_per_row);
 
 }  // namespace servoir

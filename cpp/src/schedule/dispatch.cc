@@ -57,10 +57,14 @@ bool Scheduler::Impl::dispatch(CalleeState* callee, Clock::time_point now, Defer
   }
   if (best == nullptr) return false;
   const CalleeSpec& spec = callee->queue.spec();
-  const std::uint64_t max_batch =
-      std::min<std::uint64_t>(spec.max_batch, rows_that_fit(spec, best->port->max_record()));
-  const QueueSnapshot snapshot{group->waiting, max_batch, now - group->oldest().since, spec.max_queue_delay,
-                               static_cast<std::uint32_t>(best->tasks.size())};
+  std::uint64_t max_batch = std::min<std::uint64_t>(spec.max_batch, rows_that_fit(spec, best->port->max_record()));
+  if (spec.called_singly) max_batch = rows_of_a_trip(max_batch, callee->ns_per_row);
+  const QueueSnapshot snapshot{group->waiting,
+                               max_batch,
+                               now - group->oldest().since,
+                               spec.max_queue_delay,
+                               static_cast<std::uint32_t>(best->tasks.size()),
+                               may_post_ahead(callee->lanes.size(), max_batch, callee->ns_per_row)};
   switch (decide(snapshot)) {
     case BatchDecision::kHold:
       return false;

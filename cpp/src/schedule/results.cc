@@ -71,6 +71,8 @@ Status Scheduler::Impl::on_done(LaneState* lane, std::span<const std::byte> reco
   const std::uint64_t per_row = bytes / result.rows + 1;
   callee.room_per_row =
       per_row >= callee.room_per_row ? per_row : callee.room_per_row - (callee.room_per_row - per_row) / kRoomDecay;
+  const std::uint64_t ns_per_row = std::max<std::uint64_t>(result.run_ns / result.rows, 1);
+  callee.ns_per_row = callee.ns_per_row == 0 ? ns_per_row : (3 * callee.ns_per_row + ns_per_row) / 4;
   callee.stats.batches += 1;
   callee.stats.instances += result.rows;
   callee.stats.failed += result.failures.size();

@@ -36,6 +36,7 @@ struct Scheduler::Impl {
     std::vector<LaneState*> lanes;
     bool ready = false;                         // listed in Impl::ready
     std::uint64_t room_per_row = 0;             // bytes of output, as seen lately
+    std::uint64_t ns_per_row = 0;               // time in the worker, as seen lately; 0: not yet
     std::unique_ptr<MethodSpec> call_spec;      // of call_method
     std::shared_ptr<const Method> call_method;  // models: a method with this one stage, for Model.call
     CalleeStats stats;

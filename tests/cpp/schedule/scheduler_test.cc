@@ -117,6 +117,45 @@ TEST_F(SchedulerTest, IdleLanesShareTheInstances) {
   EXPECT_EQ(b.tasks[0].head.rows, 10U);
 }
 
+// Else all that waits would go to whichever lane is free first, and be answered when the last of it is done.
+TEST_F(SchedulerTest, ASlowFunctionThatIsCalledSinglyTravelsWithFewInstances) {
+  FakeLane a;
+  FakeLane b;
+  CalleeSpec function = function_callee("f", 1, 1, 256);
+  function.called_singly = true;
+  const ServableId id = publish({function}, {chain("m", {0})});
+  const LaneId a_id = attach(id, &a, {0}, "a");
+  attach(id, &b, {0}, "b");
+  submit("m", std::vector<TensorRef>(20, floats({2}, 1)));
+  scheduler->pump();
+  ASSERT_EQ(a.tasks.size(), 1U);
+  EXPECT_EQ(a.tasks[0].head.rows, 1U) << "how long it takes is not known yet";
+  run_ns = 400'000;
+  ASSERT_TRUE(finish(a_id, a.tasks[0], 0).ok());
+  scheduler->pump();
+  ASSERT_EQ(a.tasks.size(), 3U) << "two of 0.4 ms each, and the same again behind them";
+  EXPECT_EQ(a.tasks[1].head.rows, 2U);
+  EXPECT_EQ(a.tasks[2].head.rows, 2U);
+}
+
+TEST_F(SchedulerTest, ABatchThatTakesLongIsNotPostedAheadWhereAnotherLaneMayBeFreeSooner) {
+  FakeLane a;
+  FakeLane b;
+  const ServableId id = publish({function_callee("f", 1, 1, 4)}, {chain("m", {0})});
+  const LaneId a_id = attach(id, &a, {0}, "a");
+  const LaneId b_id = attach(id, &b, {0}, "b");
+  submit("m", std::vector<TensorRef>(20, floats({2}, 1)));
+  scheduler->pump();
+  run_ns = 40'000'000;
+  ASSERT_TRUE(finish(a_id, a.tasks.at(0), 0).ok());
+  scheduler->pump();
+  EXPECT_EQ(a.tasks.size(), 2U);
+  EXPECT_EQ(b.tasks.size(), 1U);
+  ASSERT_TRUE(finish(b_id, b.tasks.at(0), 0).ok());
+  scheduler->pump();
+  EXPECT_EQ(b.tasks.size(), 2U);
+}
+
 TEST_F(SchedulerTest, ADeadWorkersBatchRunsElsewhereOnceThenFails) {
   FakeLane a;
   FakeLane b;

@@ -168,6 +168,7 @@ class SchedulerTest : public ::testing::Test {
     RowsResult result;
     result.id = task.head.task;
     result.rows = task.head.rows;
+    result.run_ns = run_ns;
     const std::vector<float> inputs = rows_of(task);
     std::vector<OutputPiece> pieces;
     for (std::uint32_t r = 0; r < task.head.rows; ++r) {
@@ -200,6 +201,7 @@ class SchedulerTest : public ::testing::Test {
   std::unique_ptr<Scheduler> scheduler;
   Clock::time_point wake = Clock::time_point::max();
   std::vector<std::shared_ptr<Request>> answered;
+  std::uint64_t run_ns = 1000;  // of the tasks that finish()
 };
 
 }  // namespace servoir

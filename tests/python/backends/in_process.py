@@ -78,6 +78,7 @@ class InProcess:
                 "inputs": inputs,
                 "outputs": outputs,
                 "max_batch": max_batch,
+                "called_singly": False,
                 "max_queue_delay_us": 0,
                 "input_ports": input_ports,
                 "output_ports": output_ports,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from servoir.server.register.model import Model
 
 DEFAULT_MODEL_BATCH = 64  # instances in one run of a model whose batch dimension is dynamic
-SINGLE_CALLS_BATCH = 256  # instances that travel together to a function that is called once for each
+SINGLE_CALLS_BATCH = 256  # instances that travel together, at most, to a function that is called once for each
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -191,6 +191,7 @@ class Declarations:
                         "inputs": len(ports.inputs),
                         "outputs": len(ports.outputs),
                         "max_batch": now.max_batch,
+                        "called_singly": False,
                         "max_queue_delay_us": round(model.max_queue_delay * 1e6),
                         "input_ports": list(ports.inputs),
                         "output_ports": list(ports.outputs),
@@ -205,6 +206,7 @@ class Declarations:
                 "inputs": callee.inputs,
                 "outputs": callee.outputs,
                 "max_batch": callee.max_batch(batches),
+                "called_singly": callee.batch_size is None,
                 "max_queue_delay_us": round(callee.max_queue_delay * 1e6),
                 "input_ports": [],
                 "output_ports": [],
