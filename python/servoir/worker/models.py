@@ -70,7 +70,7 @@ def _open(model: Model, servable: str, directory: str, message: Message, threads
     for path in paths:
         if not os.path.isfile(path):
             raise RuntimeError(f"Parameter 'model_file': there is no file '{path}'")
-    options = dict(model.context.settings_for(message["device_type"] or "cpu")) if model.context else {}
+    options = dict(model.context.settings_for(_device(message))) if model.context else {}
     if model.config_file is not None:
         config = os.path.join(servable, model.config_file)
         if not os.path.isfile(config):
@@ -82,6 +82,12 @@ def _open(model: Model, servable: str, directory: str, message: Message, threads
 
     opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options)
     return LoadedFiles(model, opened.subgraphs, max_batch(model, opened.subgraphs))
+
+
+def _device(message: Message) -> str:
+    """The kind of device that is really used; 'none' is a word of the start configuration for no device but the CPU."""
+    given: str | None = message["device_type"]
+    return "cpu" if given in (None, "none") else given
 
 
 def max_batch(model: Model, subgraphs: Sequence[Subgraph]) -> int:

@@ -247,6 +247,21 @@ def test_threads_and_device_settings_of_the_context(servable: Servable, fake_bac
     assert options["precision_mode"] == "fp16"
 
 
+@pytest.mark.parametrize("device_type", [None, "cpu", "none"])
+def test_the_info_of_the_cpu_is_taken_whatever_the_cpu_is_called(
+    servable: Servable, fake_backends: FakeBackends, device_type: str | None
+) -> None:
+    text = (
+        "from servoir.server import register\n"
+        "CONTEXT = register.Context()\n"
+        "CONTEXT.append_device_info(register.AscendDeviceInfo(precision_mode='force_fp16'))\n"
+        "CONTEXT.append_device_info(register.GPUDeviceInfo(precision_mode='fp16'))\n"
+        "CONTEXT.append_device_info(register.CPUDeviceInfo(precision_mode='origin'))\n"
+    )
+    load(servable(text + CONFIG) | {"device_type": device_type}, FakeRuntime())  # type: ignore[arg-type]
+    assert fake_backends.calls[1][-1]["precision_mode"] == "origin"
+
+
 def test_an_extra_worker_takes_the_graph_from_the_server(servable: Servable, fake_backends: FakeBackends) -> None:
     message = servable(PLAIN)
     spec = load(message, FakeRuntime())["spec"]  # type: ignore[arg-type]
