@@ -8,16 +8,34 @@
 """
 
 from servoir.server.register.context import AscendDeviceInfo, Context, CPUDeviceInfo, GPUDeviceInfo
+from servoir.server.register.deprecated import (
+    AclOptions,
+    GpuOptions,
+    call_postprocess,
+    call_postprocess_pipeline,
+    call_preprocess,
+    call_preprocess_pipeline,
+    call_servable,
+    declare_servable,
+)
 from servoir.server.register.method import add_stage, register_method
 from servoir.server.register.model import Model, declare_model
 
 __all__ = [
+    "AclOptions",
     "AscendDeviceInfo",
     "CPUDeviceInfo",
     "Context",
     "GPUDeviceInfo",
+    "GpuOptions",
     "Model",
     "add_stage",
+    "call_postprocess",
+    "call_postprocess_pipeline",
+    "call_preprocess",
+    "call_preprocess_pipeline",
+    "call_servable",
     "declare_model",
+    "declare_servable",
     "register_method",
 ]

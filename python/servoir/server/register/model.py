@@ -71,6 +71,11 @@ class Model:
         """
         check.integer("subgraph", subgraph, 0)
         if self._caller is None:
+            if declarations.current().models.get(self.key) is not self:
+                raise RuntimeError(
+                    f"Model.call: '{self.key}' is no model that declare_model has made for this servable; declare it in"
+                    f" servable_config.py"
+                )
             raise RuntimeError(f"Model.call of '{self.key}' works only inside a stage function, while a worker runs it")
         if subgraph >= len(self._subgraphs):
             raise RuntimeError(
@@ -128,7 +133,7 @@ def declare_model(
         model_file: a file of the version directory; several are the subgraphs 0, 1, … of one model.
         model_format: one of MODEL_FORMATS, case ignored; None: the file's content decides.
         with_batch_dim: the first dimension of inputs and outputs counts instances.
-        options: the predecessor's way to give a context; use `context`.
+        options: deprecated, AclOptions or GpuOptions; `context` wins.
         without_batch_dim_inputs: indices of inputs that have no batch dimension.
         context: threads and device settings.
         config_file: the backend's own settings file, relative to servable_config.py.
@@ -140,8 +145,7 @@ def declare_model(
     if model_format is not None:
         model_format = check.one_of("model_format", model_format, MODEL_FORMATS)
     check.flag("with_batch_dim", with_batch_dim)
-    if options is not None:
-        raise check.refuse("options", "None (give a Context as 'context')", options)
+    from_options = None if options is None else _context_of(options)
     if without_batch_dim_inputs is None:
         without: tuple[int, ...] = ()
     elif isinstance(without_batch_dim_inputs, (list, tuple)):
@@ -161,7 +165,7 @@ def declare_model(
         model_format=model_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=without,
-        context=context,
+        context=context or from_options,
         config_file=config_file,
         backend=backend,
         max_batch_size=max_batch_size,
@@ -169,3 +173,13 @@ def declare_model(
     )
     declarations.current().add_model(model)
     return model
+
+
+def _context_of(options: Any) -> Context:
+    from servoir.server.register.deprecated import AclOptions, GpuOptions  # which import this module
+
+    if not isinstance(options, (AclOptions, GpuOptions)):
+        raise check.refuse("options", "None, or AclOptions or GpuOptions (better: a Context as 'context')", options)
+    context = Context()
+    context.append_device_info(options)
+    return context
