@@ -85,7 +85,12 @@ class Client:
         """Sends the instances; `result()` of what is returned waits for the answer."""
         from servoir.client import codec
 
-        request = codec.write_request(self.servable_name, self.method_name, self.version_number, instances)
+        try:
+            request = codec.write_request(
+                self.servable_name, self.method_name, self.version_number, instances, MAX_MESSAGE_BYTES
+            )
+        except codec.TooLarge as error:  # nothing was put together or copied yet
+            return InferFuture(None, {"error": f"Grpc Error, (8, 'resource exhausted'), {error}"})
         return InferFuture(self._stub().future(request))
 
     def close(self) -> None:
@@ -129,13 +134,17 @@ class Client:
 
 
 class InferFuture:
-    """An answer that is under way."""
+    """An answer that is under way; or there is one already, because nothing was sent."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, answer: Answer | None = None) -> None:
         self._call = call
+        self._answer = answer
 
     def result(self) -> Answer:
         """Waits for the answer: the same as Client.infer gives."""
+        if self._answer is not None:
+            return self._answer
+
         import grpc
 
         from servoir.client import codec

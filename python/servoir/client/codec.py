@@ -41,8 +41,15 @@ _DTYPE_NUMBERS = {
 _DTYPES = {number: dtype for dtype, number in _DTYPE_NUMBERS.items()}
 _SMALL = 4096  # up to this size a copy costs less than keeping the array as a part of its own
 
-# Parts of a message, joined in one go at the end.
-Part: TypeAlias = bytes | memoryview
+# Parts of a message, joined in one go at the end; arrays are not copied before it is known that the message is sent.
+Part: TypeAlias = bytes | np.ndarray[Any, Any]
+
+
+class TooLarge(Exception):
+    """The message has more bytes than may be sent."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"Sent message larger than max ({size} vs. {limit}): send less in one request")
 
 
 def _varint(value: int) -> bytes:
@@ -78,16 +85,19 @@ def _array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part], in
                 f"Input '{name}': arrays of dtype {array.dtype} cannot be sent; bool, integers of 8 to 64 bits and"
                 f" floats of 16 to 64 bits can"
             )
-        array = array.astype(little)
         number = _DTYPE_NUMBERS[little]
     head = _shape(array.shape) + bytes((0x10, number))
     size = array.nbytes
     head += b"\x1a" + _varint(size)
     if size <= _SMALL:
-        data = head + array.tobytes()
+        data = head + _packed(array).tobytes()
         return [data], len(data)
-    view = np.ascontiguousarray(array).data.cast("B")
-    return [head, view], len(head) + size
+    return [head, array], len(head) + size
+
+
+def _packed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Its values in C order, little endian."""
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _tensor_parts(name: str, value: object) -> tuple[list[Part], int]:
@@ -138,8 +148,8 @@ def _instance_parts(instance: object, index: int) -> tuple[list[Part], int]:
     return parts, total
 
 
-def write_request(servable: str, method: str, version: int, instances: object) -> bytes:
-    """A PredictRequest. RuntimeError for values that cannot be sent."""
+def write_request(servable: str, method: str, version: int, instances: object, max_bytes: int | None = None) -> bytes:
+    """A PredictRequest. RuntimeError for values that cannot be sent; TooLarge, before anything large is copied."""
     if isinstance(instances, Mapping):
         instances = (instances,)
     if not isinstance(instances, (list, tuple)):
@@ -151,11 +161,16 @@ def write_request(servable: str, method: str, version: int, instances: object) -
     if version:
         spec += b"\x18" + _varint(version)
     parts: list[Part] = [_field(1, spec)]
+    total = len(parts[0])
     for index, instance in enumerate(instances):
         instance_parts, size = _instance_parts(instance, index)
-        parts.append(b"\x12" + _varint(size))
+        head = b"\x12" + _varint(size)
+        parts.append(head)
         parts += instance_parts
-    return b"".join(parts)
+        total += len(head) + size
+    if max_bytes is not None and total > max_bytes:
+        raise TooLarge(total, max_bytes)
+    return b"".join([part if isinstance(part, bytes) else _packed(part).data.cast("B") for part in parts])
 
 
 class _BadReply(Exception):

@@ -213,3 +213,11 @@ def test_a_reply_that_is_none_is_an_error(pb: Any) -> None:
             codec.read_reply(data)
     with pytest.raises(RuntimeError, match="2 instances and 3 errors"):
         codec.read_reply(reply(pb, [{}, {}], [(1, "")] * 3))
+
+
+def test_a_message_has_the_limit_at_most() -> None:
+    instances = [{"x": np.zeros(5000, np.float32)}, {"x": "text"}]
+    size = len(codec.write_request("s", "m", 0, instances))
+    assert len(codec.write_request("s", "m", 0, instances, size)) == size
+    with pytest.raises(codec.TooLarge, match=rf"Sent message larger than max \({size} vs\. {size - 1}\)"):
+        codec.write_request("s", "m", 0, instances, size - 1)
