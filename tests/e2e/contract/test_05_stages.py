@@ -61,6 +61,17 @@ def test_later_stages_come_first_and_all_in_one_thread(client: ForeignClient, tm
     assert history["threads"] == 1
 
 
+def test_models_run_while_the_python_thread_is_busy(client: ForeignClient, tmp_path: Path) -> None:
+    request = client.request("staged", "hold", [{"directory": str(tmp_path)}])
+    busy = client.stub.Predict.future(request, timeout=30)
+    wait_until((tmp_path / "held").exists, 10, "a busy worker")
+    (answer,) = client.call("staged", "add_pairs", {"a": floats(1, 2), "b": floats(3, 4)})
+    assert answer["y"].tolist() == [4, 6]
+    assert not busy.done()
+    (tmp_path / "release").touch()
+    assert busy.result().instances
+
+
 # ---- functions
 
 

@@ -76,6 +76,11 @@ def test_inputs_may_be_whatever_a_stage_may_return(client: ForeignClient) -> Non
     assert answer["y"].tolist() == [2, 4]
 
 
+def test_inputs_count_by_type_and_size_not_by_shape(client: ForeignClient) -> None:
+    (answer,) = client.call("staged", "call_shapes", {"x": floats(1, 2)})
+    assert answer["y"].tolist() == [[2, 4]] * 4
+
+
 BAD_CALLS = {
     "no argument": ["pairs.onnx", "2 inputs"],
     "empty list": ["pairs.onnx", "empty"],

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 
 import numpy as np
 from servoir.server import register
@@ -112,6 +113,20 @@ def use_one_of_three(a, b, c):
 def reuse(a, unused):
     """One input three times in a stage, and straight to an output; an input that no stage uses."""
     return register.add_stage(use_one_of_three, a, a, a, outputs_count=1), a
+
+
+def wait_until_released(directory):
+    with open(os.path.join(directory, "held"), "w"):
+        pass
+    while not os.path.exists(os.path.join(directory, "release")):
+        time.sleep(0.005)
+    return 1
+
+
+@register.register_method("y")
+def hold(directory):
+    """Keeps the worker's Python thread busy until the test says so."""
+    return register.add_stage(wait_until_released, directory, outputs_count=1)
 
 
 threads = []
@@ -281,6 +296,17 @@ def call_with_kinds(x):
 @register.register_method("y")
 def call_kinds(x):
     return register.add_stage(call_with_kinds, x, outputs_count=1)
+
+
+def call_with_shapes(x):
+    """Size and type count, not shape, also within one call."""
+    column, row = x.reshape(2, 1), x.reshape(1, 2)
+    return np.stack([pairs.call(row, column), *(y for (y,) in pairs.call([[x, row], [column, x], [row, row]]))])
+
+
+@register.register_method("y")
+def call_shapes(x):
+    return register.add_stage(call_with_shapes, x, outputs_count=1)
 
 
 BAD_CALLS = {
