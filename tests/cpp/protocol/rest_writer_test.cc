@@ -149,5 +149,17 @@ TEST_F(RestWriter, Errors) {
   EXPECT_EQ(payload_text(&payload), "{\"error_msg\":\"too many\"}");
 }
 
+// 5000 instances that share one tensor of 1 MB.
+TEST_F(RestWriter, AReplyOfMoreThan4GiBIsRefusedBeforeItIsWritten) {
+  const std::string bytes(1'000'000, 'x');
+  for (const DataType dtype : {DataType::kBytes, DataType::kString, DataType::kInt8}) {
+    const TensorRef tensor = make_tensor(world.arena.get(), dtype, {1'000'000}, bytes);
+    auto of = request("echo", 5000);
+    for (std::uint32_t i = 0; i < 5000; ++i) of->at(1, i) = tensor;
+    const std::string text = reply(*of);
+    EXPECT_TRUE(text.starts_with("500 {\"error_msg\":\"the reply would be longer than 4294967295 bytes")) << text;
+  }
+}
+
 }  // namespace
 }  // namespace servoir
