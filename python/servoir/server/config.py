@@ -44,7 +44,13 @@ class ServableStartConfig:
         dec_mode: str = "AES-GCM",
     ) -> None:
         check.text("servable_directory", servable_directory)
-        self._servable_directory = os.path.realpath(os.path.join(script_directory(), servable_directory))
+        try:
+            self._servable_directory = os.path.realpath(os.path.join(script_directory(), servable_directory))
+        except ValueError as error:  # a NUL, half a surrogate pair
+            raise RuntimeError(
+                f"Parameter 'servable_directory' should be the path of a directory, but {servable_directory!r} cannot"
+                f" be a path: {error}"
+            ) from None
         self._servable_name = check.text("servable_name", servable_name)
         self._version_number = check.integer("version_number", version_number, 0)
         check.integer("num_parallel_workers", num_parallel_workers, 0, MAX_PARALLEL_WORKERS)

@@ -12,9 +12,7 @@ def _refuse(function: str) -> NoReturn:
     )
 
 
-def declare_servable(
-    rank_size: int, stage_size: int, with_batch_dim: bool = True, without_batch_dim_inputs: Any = None
-) -> NoReturn:
+def declare_servable(*args: Any, **kwargs: Any) -> NoReturn:
     """Not available."""
     _refuse("declare_servable")
 

@@ -11,6 +11,7 @@ from servoir.server.config import ServableStartConfig
 
 CONFIG_FILE = "servable_config.py"
 _VERSION = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
+LARGEST_VERSION = 2**64 - 1  # that a request can ask for
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ def versions_on_disk(servable: str) -> tuple[list[int], list[str]]:
 
 
 def _check_place(directory: str, name: str) -> None:
+    # The name is part of URLs and of names of files, and that of a Python package.
+    if "/" in name or "." in name:
+        raise RuntimeError(
+            f"Parameter 'servable_name' should be the name of one directory in 'servable_directory', without '/' and"
+            f" '.', but is '{name}'"
+        )
     servable = os.path.join(directory, name)
     if not os.path.isdir(servable):
         raise RuntimeError(
@@ -68,13 +75,19 @@ def _check_place(directory: str, name: str) -> None:
 
 def _merge(first: ServablePlan, second: ServablePlan) -> ServablePlan:
     for what in ("dec_key", "dec_mode", "device_type"):
-        if getattr(first, what) != getattr(second, what):
+        here, there = getattr(first, what), getattr(second, what)
+        if here != there and not (what == "device_type" and None in (here, there)):
             raise RuntimeError(
                 f"Servable '{first.name}', version {first.version}, is to be started by several configs whose"
                 f" '{what}' differ"
             )
     ids = first.device_ids + tuple(device for device in second.device_ids if device not in first.device_ids)
-    return replace(first, device_ids=ids, parallel_workers=max(first.parallel_workers, second.parallel_workers))
+    return replace(
+        first,
+        device_ids=ids,
+        device_type=first.device_type or second.device_type,
+        parallel_workers=max(first.parallel_workers, second.parallel_workers),
+    )
 
 
 def make_plans(configs: Sequence[ServableStartConfig]) -> tuple[list[ServablePlan], list[str]]:
@@ -99,6 +112,11 @@ def make_plans(configs: Sequence[ServableStartConfig]) -> tuple[list[ServablePla
             if warning not in warnings:
                 warnings.append(warning)
         version = config.version_number or (versions[-1] if versions else 1)
+        if version > LARGEST_VERSION:
+            raise RuntimeError(
+                f"Parameter 'version_number' of servable '{name}' is {version}; the largest possible version is"
+                f" {LARGEST_VERSION}"
+            )
         plan = ServablePlan(
             directory=directory,
             name=name,

@@ -42,8 +42,17 @@ def start_servables(
         log.warning(warning)
     for plan in plans:
         _check_key(plan)
-    os.makedirs(SOCKET_DIRECTORY, exist_ok=True)
+    _make_socket_directory()
     process.running().start_servables(plans)
+
+
+def _make_socket_directory() -> None:
+    try:
+        os.makedirs(SOCKET_DIRECTORY, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"The directory '{SOCKET_DIRECTORY}' cannot be made in the current directory: {error}"
+        ) from None
 
 
 def _check_device(config: ServableStartConfig) -> None:

@@ -85,6 +85,13 @@ class Supervisor:
         self._loop.post(lambda: self._end_offender(attachment, text))
 
     def _begin(self, launch: Launch) -> None:
+        try:
+            self._launch(launch)
+        except Exception as error:  # somebody waits for the launch
+            self._fail_launch(launch, f"{type(error).__name__}: {error}")
+            raise
+
+    def _launch(self, launch: Launch) -> None:
         if self._stopping:
             launch.fail("the server is being stopped")
             return
@@ -109,7 +116,7 @@ class Supervisor:
             return
         try:
             worker.start(self._server)
-        except RuntimeError as error:
+        except Exception as error:
             worker.failure = str(error)
             self._after_end(served, worker)
             return
@@ -126,7 +133,7 @@ class Supervisor:
             messages, is_open = worker.control.receive_ready()
             for message in messages:
                 self._on_message(served, worker, message)
-        except (ControlError, RuntimeError, KeyError) as error:
+        except Exception as error:
             self._end_process(worker, f"it broke the control protocol: {type(error).__name__}: {error}")
             is_open = False
         if not is_open and worker.control is not None:

@@ -6,14 +6,16 @@ Belongs to the supervisor's thread.
 from __future__ import annotations
 
 import enum
+import fcntl
 import os
 import site
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from servoir import log
 from servoir.control import ControlError, ControlSocket, Message
 from servoir.server.plan import ServablePlan
 from servoir.server.restart import CrashHistory
@@ -50,6 +52,8 @@ class Worker:
     device_id: int | None  # None: an extra worker
     index: int  # among the extra workers
     loads_models: bool
+    # Where the server was started: a script may go elsewhere, a process that is started again is where the first was.
+    work_directory: str = field(default_factory=os.getcwd)
     state: WorkerState = WorkerState.CRASHED
     process: subprocess.Popen[bytes] | None = None
     control: ControlSocket | None = None
@@ -73,32 +77,33 @@ class Worker:
     @property
     def log_path(self) -> str:
         place = f"device{self.device_id}" if self.device_id is not None else f"extra{self.index}"
-        return os.path.join(LOG_DIRECTORY, f"log_{self.plan.name}_{place}_version{self.plan.version}.log")
+        name = f"log_{self.plan.name}_{place}_version{self.plan.version}.log"
+        return os.path.join(self.work_directory, LOG_DIRECTORY, name)
 
     def start(self, server: Server) -> None:
         """Starts the process. RuntimeError if that is not possible."""
         self.failure = self.end_reason = self.signalled = None
         self.traceback = ""
-        os.makedirs(LOG_DIRECTORY, exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A lane for functions, and one for models where the worker has them.
             self.lanes = [server.open_lane() for _ in range(2 if self.loads_models else 1)]
             lane_fds = [fd for lane in self.lanes for fd in (lane.memory_fd, lane.event_fd)]
             fds = [server.arena_fd, theirs.fileno(), *lane_fds]
-            with open(self.log_path, "ab" if self.starts else "wb") as log:
-                self.log_start = log.tell()
+            with self._open_log() as output:
+                self.log_start = os.fstat(output.fileno()).st_size
                 self.process = subprocess.Popen(
                     [*_COMMAND, ",".join(map(str, fds)), *self._shown_arguments()],
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
+                    cwd=self.work_directory,
                     env=self._environment(),
                     pass_fds=fds,
                 )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             ours.close()
-            raise RuntimeError(f"{self.label} cannot be started: {error}") from error
+            raise RuntimeError(f"its process cannot be started: {error}") from error
         finally:
             theirs.close()
         self.starts += 1
@@ -106,6 +111,27 @@ class Worker:
         self.control.set_timeout(5.0)  # a worker that reads nothing for so long is out of order
         self.pidfd = _open_pidfd(self.process.pid)
         self.state = WorkerState.STARTING
+
+    def _open_log(self) -> IO[bytes]:
+        """Empty at the first start, then appended to. Whoever writes a log holds a lock on it, the process with its
+        output: the log of another server's worker, in the same directory, is not emptied but shared."""
+        os.makedirs(os.path.dirname(self.log_path), exist_ok=True)
+        output = open(self.log_path, "ab")  # noqa: SIM115
+        try:
+            if not self.starts:
+                try:
+                    fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    output.truncate(0)
+                except BlockingIOError:
+                    log.warning(
+                        "another server writes to %s, too; a server in a directory of its own has its own logs",
+                        self.log_path,
+                    )
+            fcntl.flock(output, fcntl.LOCK_SH)
+        except BaseException:
+            output.close()
+            raise
+        return output
 
     def _shown_arguments(self) -> list[str]:
         """For the people who read the list of processes."""

@@ -84,11 +84,37 @@ def test_how_many_workers(
 
 
 @pytest.mark.parametrize(
-    "second", [{"dec_key": b"k" * 16}, {"dec_mode": "AES-CBC"}, {"device_type": "CPU"}], ids=lambda d: next(iter(d))
+    ("first", "second"),
+    [
+        ({"dec_key": b"k" * 16}, {}),
+        ({}, {"dec_key": b"k" * 16}),
+        ({}, {"dec_mode": "AES-CBC"}),
+        ({"device_type": "CPU"}, {"device_type": "None"}),
+    ],
+    ids=["a key and none", "none and a key", "dec_mode", "device_type"],
 )
-def test_configs_that_do_not_agree(models: Path, second: dict[str, Any]) -> None:
-    with pytest.raises(RuntimeError, match=f"'add', version 10.*'{next(iter(second))}'"):
-        make_plans([config(models, "add"), config(models, "add", **second)])
+def test_configs_that_do_not_agree(models: Path, first: dict[str, Any], second: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match=f"'add', version 10.*'{next(iter(first | second))}' differ"):
+        make_plans([config(models, "add", **first), config(models, "add", **second)])
+
+
+@pytest.mark.parametrize("types", [("CPU", None), (None, "CPU"), ("cpu", "CPU")])
+def test_a_device_type_in_one_of_the_configs_is_enough(models: Path, types: tuple[str | None, str | None]) -> None:
+    ((plan,), _) = make_plans([config(models, "add", device_type=kind) for kind in types])
+    assert plan.device_type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../models/add", "..", ".", "add.v2"])
+def test_a_name_is_that_of_one_directory(models: Path, name: str) -> None:
+    with pytest.raises(RuntimeError, match="'servable_name' should be the name of one directory"):
+        make_plans([config(models, name)])
+
+
+def test_the_largest_version(models: Path) -> None:
+    ((plan,), _) = make_plans([config(models, "plain", version_number=2**64 - 1)])
+    assert plan.version == 2**64 - 1
+    with pytest.raises(RuntimeError, match=f"'version_number' of servable 'plain'.*{2**64 - 1}"):
+        make_plans([config(models, "plain", version_number=2**64)])
 
 
 def test_what_is_not_there(models: Path) -> None:
