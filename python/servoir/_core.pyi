@@ -95,6 +95,10 @@ class NativeBackend:
         self, path: str, options: dict[str, str], *, device: str = "CPU", companions: Sequence[str] = ()
     ) -> NativeModel:
         """`companions`: further files of the model, such as its weights."""
+    def open_in_memory(
+        self, files: Sequence[tuple[str, bytes]], options: dict[str, str], *, device: str = "CPU"
+    ) -> NativeModel:
+        """The same for files that are in memory, each with the name that messages give it; the model's comes first."""
 
 class WorkerRuntime:
     """The worker's end of arena, lanes and models. One a process."""

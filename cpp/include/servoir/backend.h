@@ -95,6 +95,14 @@ typedef struct servoir_buffer {
   int64_t dims[SERVOIR_MAX_RANK];
 } servoir_buffer;
 
+/* A file that is in memory. `name` says in messages which one it is; there need not be such a file on disk, or it may
+ * be another one (the same, encrypted). */
+typedef struct servoir_content {
+  const char* name;
+  const void* data;
+  uint64_t bytes;
+} servoir_content;
+
 typedef struct servoir_backend {
   uint32_t interface_version; /* SERVOIR_BACKEND_INTERFACE */
   uint32_t struct_bytes;      /* sizeof(servoir_backend) the plug-in was built with */
@@ -137,6 +145,14 @@ typedef struct servoir_backend {
   uint32_t (*execute)(servoir_instance* instance, const servoir_buffer* inputs, uint64_t input_count,
                       servoir_buffer* outputs, uint64_t output_count, servoir_error* error);
   void (*destroy_instance)(servoir_instance* instance);
+
+  /* What follows was added later: a table with fewer struct_bytes does not have it. */
+
+  /* open_model() for files that are in memory: contents[0] is the model's file, the others are what belongs to it. The
+   * plug-in writes none of them to disk. NULL: it can only open files by their path. */
+  uint32_t (*open_model_in_memory)(servoir_runtime* runtime, const servoir_content* contents, uint64_t content_count,
+                                   const servoir_option* options, uint64_t option_count, servoir_model** model,
+                                   servoir_error* error);
 } servoir_backend;
 
 /* The plug-in's one export. The table is static. */

@@ -4,8 +4,10 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -41,6 +43,19 @@ NativeModel open(const NativeBackend& backend, const std::string& path,
   std::vector<std::string> paths = {path};
   paths.insert(paths.end(), companions.begin(), companions.end());
   auto opened = backend.open(paths, device, {options.begin(), options.end()});
+  if (!opened.ok()) throw std::runtime_error(std::string(opened.status().message()));
+  return {std::move(opened).value()};
+}
+
+NativeModel open_in_memory(const NativeBackend& backend, const std::vector<std::pair<std::string, py::bytes>>& files,
+                           const std::map<std::string, std::string>& options, const std::string& device) {
+  std::vector<NamedContent> contents;
+  for (const auto& [name, bytes] : files) {
+    const std::string_view view = bytes;
+    contents.push_back({name, std::as_bytes(std::span(view))});
+  }
+  const py::gil_scoped_release unlocked;  // the bytes are the caller's and do not change
+  auto opened = backend.open_in_memory(contents, device, {options.begin(), options.end()});
   if (!opened.ok()) throw std::runtime_error(std::string(opened.status().message()));
   return {std::move(opened).value()};
 }
@@ -95,7 +110,9 @@ void register_backend(py::module_& m) {
       .def_property_readonly("library", [](const NativeBackend& self) { return self.search().path; })
       .def_property_readonly("search_report", [](const NativeBackend& self) { return self.search().text(); })
       .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device") = "CPU",
-           py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>());
+           py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>())
+      .def("open_in_memory", &open_in_memory, py::arg("files"), py::arg("options"), py::kw_only(),
+           py::arg("device") = "CPU");
 }
 
 }  // namespace servoir::bindings

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -40,23 +41,33 @@ void put_shape(const Shape& shape, servoir_buffer* buffer) {
   std::copy(shape.dims.begin(), shape.dims.end(), buffer->dims);
 }
 
+// Tables of plug-ins built before this field was added end here.
+constexpr std::size_t kFirstTableBytes = offsetof(servoir_backend, open_model_in_memory);
+
+bool opens_in_memory(const servoir_backend* table) {
+  return table->struct_bytes >= kFirstTableBytes + sizeof(table->open_model_in_memory) &&
+         table->open_model_in_memory != nullptr;
+}
+
+std::vector<servoir_option> pairs_of(const NativeBackend::Options& options) {
+  std::vector<servoir_option> pairs;
+  for (const auto& [key, value] : options) pairs.push_back({key.c_str(), value.c_str()});
+  return pairs;
+}
+
 class NativeModel final : public Model {
  public:
-  static Result<std::unique_ptr<Model>> open(const servoir_backend* table, servoir_runtime* runtime,
-                                             const std::vector<std::string>& paths, const std::string& device,
-                                             const NativeBackend::Options& options) {
+  // `open_model` calls one of the table's functions that open a model; `name` is that of the model's file.
+  template <typename OpenModel>
+  static Result<std::unique_ptr<Model>> open(const servoir_backend* table, const std::string& name,
+                                             const std::string& device, OpenModel open_model) {
     std::unique_ptr<NativeModel> made(new NativeModel(table));  // NOLINT: the constructor is private
-    std::vector<const char*> files;
-    for (const std::string& path : paths) files.push_back(path.c_str());
-    std::vector<servoir_option> pairs;
-    for (const auto& [key, value] : options) pairs.push_back({key.c_str(), value.c_str()});
     servoir_error error{};
-    std::uint32_t code =
-        table->open_model(runtime, files.data(), files.size(), pairs.data(), pairs.size(), &made->model_, &error);
+    std::uint32_t code = open_model(&made->model_, &error);
     if (code != SERVOIR_OK) return Status(code_of(code), text_of(error));
-    SERVOIR_RETURN_IF_ERROR(made->read_ports(paths.empty() ? "" : paths[0]));
+    SERVOIR_RETURN_IF_ERROR(made->read_ports(name));
     code = table->create_instance(made->model_, device.c_str(), &made->instance_, &error);
-    if (code != SERVOIR_OK) return Status(code_of(code), (paths.empty() ? "" : paths[0] + ": ") + text_of(error));
+    if (code != SERVOIR_OK) return Status(code_of(code), (name.empty() ? "" : name + ": ") + text_of(error));
     return std::unique_ptr<Model>(std::move(made));
   }
 
@@ -161,7 +172,7 @@ Result<std::shared_ptr<NativeBackend>> NativeBackend::load(const std::string& pl
   }
   const servoir_backend* table = entry();
   if (table == nullptr || table->interface_version != SERVOIR_BACKEND_INTERFACE ||
-      table->struct_bytes < sizeof(servoir_backend)) {
+      table->struct_bytes < kFirstTableBytes) {
     return Status::FailedPrecondition(plugin + " was built for another version of the plug-in interface than " +
                                       std::to_string(SERVOIR_BACKEND_INTERFACE) + "; rebuild it");
   }
@@ -191,7 +202,29 @@ Result<std::shared_ptr<NativeBackend>> NativeBackend::load(const std::string& pl
 
 Result<std::unique_ptr<Model>> NativeBackend::open(const std::vector<std::string>& paths, const std::string& device,
                                                    const Options& options) const {
-  return NativeModel::open(table_, runtime_, paths, device, options);
+  std::vector<const char*> files;
+  for (const std::string& path : paths) files.push_back(path.c_str());
+  const std::vector<servoir_option> pairs = pairs_of(options);
+  return NativeModel::open(
+      table_, paths.empty() ? "" : paths[0], device, [&](servoir_model** model, servoir_error* error) {
+        return table_->open_model(runtime_, files.data(), files.size(), pairs.data(), pairs.size(), model, error);
+      });
+}
+
+Result<std::unique_ptr<Model>> NativeBackend::open_in_memory(const std::vector<NamedContent>& files,
+                                                             const std::string& device, const Options& options) const {
+  if (!opens_in_memory(table_)) {
+    return Status::Unimplemented("the plug-in of backend '" + name() +
+                                 "' cannot open a model from memory; build it against this Servoir's backend.h");
+  }
+  std::vector<servoir_content> contents;
+  for (const NamedContent& file : files) contents.push_back({file.name.c_str(), file.bytes.data(), file.bytes.size()});
+  const std::vector<servoir_option> pairs = pairs_of(options);
+  return NativeModel::open(table_, files.empty() ? "" : files[0].name, device,
+                           [&](servoir_model** model, servoir_error* error) {
+                             return table_->open_model_in_memory(runtime_, contents.data(), contents.size(),
+                                                                 pairs.data(), pairs.size(), model, error);
+                           });
 }
 
 }  // namespace servoir

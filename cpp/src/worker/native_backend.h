@@ -4,7 +4,9 @@
 // opening: one thread at a time. Models keep what they need.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +18,12 @@
 
 namespace servoir {
 
+// A file in memory. `name` is for messages.
+struct NamedContent {
+  std::string name;
+  std::span<const std::byte> bytes;
+};
+
 class NativeBackend {
  public:
   // Loads the plug-in, then looks for its runtime's library in `places`, in order, then in the loader's own paths.
@@ -26,6 +34,9 @@ class NativeBackend {
   // paths[0] is the model's file, the others belong to it. The model is ready to run on `device`.
   [[nodiscard]] Result<std::unique_ptr<Model>> open(const std::vector<std::string>& paths, const std::string& device,
                                                     const Options& options) const;
+  // The same for files in memory, which need only live until this returns. Unimplemented if the plug-in cannot do that.
+  [[nodiscard]] Result<std::unique_ptr<Model>> open_in_memory(const std::vector<NamedContent>& files,
+                                                              const std::string& device, const Options& options) const;
 
   [[nodiscard]] std::string name() const { return table_->name; }
   [[nodiscard]] std::string version() const { return table_->runtime_version(runtime_); }

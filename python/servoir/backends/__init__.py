@@ -3,6 +3,7 @@
     backend       formats            how
     openvino      OpenVINO IR, ONNX  native plug-in, no Python on the way of a batch
     onnxruntime   ONNX               Python package, in place on the arena
+    mindspore     MindIR             Python package
 
 Where several can run a file, the first in this table that is installed and opens it is taken; `backend=` of
 declare_model() names one and allows no other.
@@ -13,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from servoir import log
-from servoir.backends.file_format import file_format
+from servoir.backends.file_format import REFUSED_FORMATS, file_format
 from servoir.backends.model import Backend, BackendError, OpenedModel, Port, Subgraph, batch_size
+from servoir.backends.model_file import ModelFile, read_model_file
+from servoir.encryption import DecryptionKey
 
 __all__ = ["BackendError", "OpenedModel", "Port", "Subgraph", "backend_names", "batch_size", "open_model"]
 
@@ -31,10 +34,20 @@ def _onnxruntime() -> Backend:
     return OnnxRuntime()
 
 
+def _mindspore() -> Backend:
+    from servoir.backends.mindspore import MindSpore
+
+    return MindSpore()
+
+
 # In order of preference. Each is imported when it is wanted.
-_BACKENDS: dict[str, Callable[[], Backend]] = {"openvino": _openvino, "onnxruntime": _onnxruntime}
+_BACKENDS: dict[str, Callable[[], Backend]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "mindspore": _mindspore,
+}
 # Names of formats that users know them by.
-_FORMATS = {"onnx": "onnx", "openvino": "openvino", "ir": "openvino"}
+_FORMATS = {"onnx": "onnx", "openvino": "openvino", "ir": "openvino", "mindir": "mindir"}
 
 
 def backend_names() -> tuple[str, ...]:
@@ -48,19 +61,22 @@ def open_model(
     threads: int,
     device_id: int | None,
     options: Mapping[str, str],
+    key: DecryptionKey | None = None,
 ) -> OpenedModel:
     """Opens a model's files, subgraph by subgraph, all with one backend.
 
-    `model_format` None: the files' content decides. `threads`: CPU threads that one batch may use. BackendError (a
-    RuntimeError) says, for each backend that could have done it, why it did not.
+    `model_format` None: the files' content decides. `threads`: CPU threads that one batch may use. `key`: all the
+    files are encrypted with it. BackendError (a RuntimeError) says, for each backend that could have done it, why it
+    did not.
     """
-    formats = {_format(path, model_format) for path in paths}
+    files = [read_model_file(path, key) for path in paths]
+    formats = {_format(file, model_format) for file in files}
     candidates = _candidates(formats, backend)
     refusals = []
     for candidate in candidates:
         try:
             version = candidate.version()
-            opened = [candidate.open(path, threads, device_id, options) for path in paths]
+            opened = [candidate.open(file, threads, device_id, options) for file in files]
         except BackendError as error:
             refusals.append(f"{candidate.name}: {error}")
             continue
@@ -71,14 +87,20 @@ def open_model(
     raise BackendError("\n".join([f"no backend can run {', '.join(repr(path) for path in paths)}", *refusals]))
 
 
-def _format(path: str, given: str | None) -> str:
+def _format(file: ModelFile, given: str | None) -> str:
     if given is None:
-        return file_format(path)
+        return file_format(file)
     known = _FORMATS.get(given.lower())
     if known is None:
+        because = f" ({REFUSED_FORMATS[given.lower()]})" if given.lower() in REFUSED_FORMATS else ""
         raise BackendError(
-            f"no backend for the format {given} of '{path}' is there yet; there are some for"
+            f"no backend for the format {given} of '{file.path}' is there{because}; there are some for"
             f" {', '.join(sorted(set(_FORMATS.values())))}"
+        )
+    if file.mindspore_mode is not None and known != "mindir":
+        raise BackendError(
+            f"the model file '{file.path}' is encrypted by MindSpore, so its format is MindIR, but 'model_format' is"
+            f" {given}"
         )
     return known
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 
 from servoir.backends.model import BackendError
+from servoir.backends.model_file import ModelFile
 
-_HEAD_BYTES = 4096
 
-
-def file_format(path: str) -> str:
+def file_format(file: ModelFile) -> str:
     """The format in lower case, one that some backend knows. BackendError, saying what the file is like, for others."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise BackendError(f"the model file '{path}' cannot be read: {error.strerror}") from error
+    if file.mindspore_mode is not None:
+        return "mindir"
+    head, path = file.head(), file.path
     if not head:
         raise BackendError(f"the model file '{path}' is empty")
     if re.match(rb"(\xef\xbb\xbf)?\s*<", head):
@@ -24,9 +21,30 @@ def file_format(path: str) -> str:
         raise BackendError(f"the model file '{path}' is XML, but not OpenVINO's: it has no element 'net' at its start")
     if head.startswith(b"PK\x03\x04"):
         raise BackendError(f"the model file '{path}' is a ZIP archive, as PyTorch writes; no backend here runs that")
+    if _looks_like_mindir(head):
+        return "mindir"
+    if head[4:7] == b"MSL":
+        raise BackendError(f"the model file '{path}' is of MindSpore Lite (.ms); {REFUSED_FORMATS['mindir_lite']}")
+    if head.startswith(b"IMOD"):
+        raise BackendError(f"the model file '{path}' is an Ascend offline model (.om); {REFUSED_FORMATS['om']}")
     if _looks_like_onnx(head) or path.endswith(".onnx"):
         return "onnx"
-    raise BackendError(f"the format of the model file '{path}' is unknown; ONNX and OpenVINO IR (.xml) are known")
+    raise BackendError(
+        f"the format of the model file '{path}' is unknown; ONNX, OpenVINO IR (.xml) and MindIR are known"
+    )
+
+
+# Formats of the predecessor that no backend runs, and what to do instead.
+REFUSED_FORMATS = {
+    "om": "offline models run on Ascend processors only; export the network as MindIR or ONNX",
+    "mindir_opt": "MindIR optimised for MindSpore Lite on Ascend is not run; use the MindIR file that it was made of",
+    "mindir_lite": "no backend here runs files of MindSpore Lite; export the network as MindIR or ONNX",
+}
+
+
+def _looks_like_mindir(head: bytes) -> bool:
+    """MindIR's ModelProto begins with ir_version (field 1, a string) and producer_name (field 2, "MindSpore")."""
+    return len(head) > 2 and head[0] == 0x0A and head[2 + head[1] :].startswith(b"\x12\x09MindSpore")
 
 
 def _looks_like_onnx(head: bytes) -> bool:

@@ -13,6 +13,7 @@ from servoir import log
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
+    from servoir.backends.model_file import ModelFile
 
 Array = npt.NDArray[Any]
 
@@ -51,13 +52,14 @@ class Subgraph(Protocol):
 
 class Backend(Protocol):
     name: str
-    formats: tuple[str, ...]  # of MODEL_FORMATS, lower case
+    formats: tuple[str, ...]  # as file_format() names them
 
     def version(self) -> str:
         """The runtime's version. BackendError, saying what to do, if it cannot be used."""
 
-    def open(self, path: str, threads: int, device_id: int | None, options: Mapping[str, str]) -> Subgraph:
-        """`threads`: how many CPU threads one batch may use. BackendError if the file cannot be run."""
+    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> Subgraph:
+        """Where the file has `content`, that is opened, and nothing of it is written to disk. `threads`: how many CPU
+        threads one batch may use. BackendError if the file cannot be run."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from servoir import log
 from servoir.backends.model import DYNAMIC, Array, BackendError, Port, warm_up
+from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class OnnxRuntime:
     def version(self) -> str:
         return str(_package().__version__)
 
-    def open(self, path: str, threads: int, device_id: int | None, options: Mapping[str, str]) -> OnnxModel:
+    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> OnnxModel:
         ort = _package()
         settings = ort.SessionOptions()
         # A batch runs alone, on the threads that are its share. A thread that spins while it waits takes the core from
@@ -55,10 +56,11 @@ class OnnxRuntime:
                 continue
             settings.add_session_config_entry(key, value)
         try:
-            session = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+            source = file.path if file.content is None else file.content
+            session = ort.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no base class of their own
-            raise BackendError(f"ONNX Runtime cannot open '{path}': {error}") from error
-        return OnnxModel(session, path)
+            raise BackendError(f"ONNX Runtime cannot open '{file.path}': {error}") from error
+        return OnnxModel(session, file.path)
 
 
 def _package() -> Any:

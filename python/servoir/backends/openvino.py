@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from servoir._core import NativeBackend, NativeModel
 from servoir.backends.model import Array, BackendError, Port, warm_up
+from servoir.backends.model_file import ModelFile, read_model_file, weights_path
 from servoir.backends.options import read_options
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class OpenVino:
     def version(self) -> str:
         return load().version
 
-    def open(self, path: str, threads: int, device_id: int | None, options: Mapping[str, str]) -> NativeSubgraph:
+    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> NativeSubgraph:
         settings = {"threads": str(threads)}
         device = "CPU"
         for key, value in read_options(options).items():
@@ -43,13 +44,24 @@ class OpenVino:
                 device = value
             else:
                 settings[key] = value
-        weights = os.path.splitext(path)[0] + ".bin"
-        companions = [weights] if path.endswith(".xml") and os.path.isfile(weights) else []
         backend = load()
+        files = [file, *_weights(file)]
         try:
-            return NativeSubgraph(backend.open(path, settings, device=device, companions=companions), path)
+            if file.content is None:
+                companions = [other.path for other in files[1:]]
+                model = backend.open(file.path, settings, device=device, companions=companions)
+            else:
+                contents = [(one.path, one.content) for one in files if one.content is not None]
+                model = backend.open_in_memory(contents, settings, device=device)
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO {backend.version} cannot open '{path}': {error}") from error
+            raise BackendError(f"OpenVINO {backend.version} cannot open '{file.path}': {error}") from error
+        return NativeSubgraph(model, file.path)
+
+
+def _weights(file: ModelFile) -> list[ModelFile]:
+    """The file with the weights, if there is one; encrypted like the model's file, or not at all, as that."""
+    path = weights_path(file.path)
+    return [read_model_file(path, file.key)] if path is not None and os.path.isfile(path) else []
 
 
 def plugin_path() -> str:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from servoir import check
+from servoir.encryption import MODES as DECRYPTION_MODES
 
 DEVICE_TYPES = ("Ascend", "GPU", "CPU", "None")
-DECRYPTION_MODES = ("AES-GCM", "AES-CBC")
 MAX_PARALLEL_WORKERS = 64
 
 

@@ -9,7 +9,7 @@ from servoir import check, log
 from servoir.server import process
 from servoir.server.address import check_address
 from servoir.server.config import ServableStartConfig
-from servoir.server.plan import ServablePlan, make_plans
+from servoir.server.plan import make_plans
 from servoir.server.tls import SSLConfig
 
 MAX_MESSAGE_MB = 512
@@ -26,7 +26,8 @@ def start_servables(
     RuntimeError with the worker's own error when one fails; then everything is stopped. A script that has called this
     goes on serving when it has come to its end, until SIGINT, SIGTERM or stop().
 
-    `enable_lite` is there for scripts of the predecessor; which backend runs a model is said in declare_model.
+    `enable_lite` is there for scripts of the predecessor: MindSpore Lite is not needed, MindIR files are run by
+    MindSpore itself; which backend runs a model can be said in declare_model.
     """
     configs = servable_configs if isinstance(servable_configs, (list, tuple)) else (servable_configs,)
     if not configs:
@@ -34,14 +35,15 @@ def start_servables(
     for index, config in enumerate(configs):
         if not isinstance(config, ServableStartConfig):
             raise check.refuse(f"servable_configs[{index}]", "a ServableStartConfig", config)
-    check.flag("enable_lite", enable_lite)
+    if check.flag("enable_lite", enable_lite):
+        log.warning(
+            "enable_lite has no effect: MindIR models are run by the package mindspore, other models by other backends"
+        )
     for config in configs:
         _check_device(config)
     plans, warnings = make_plans(configs)
     for warning in warnings:
         log.warning(warning)
-    for plan in plans:
-        _check_key(plan)
     _make_socket_directory()
     process.running().start_servables(plans)
 
@@ -60,13 +62,6 @@ def _check_device(config: ServableStartConfig) -> None:
         raise RuntimeError(
             f"Parameter 'device_type' of servable '{config.servable_name}' is '{config.device_type}', but this machine"
             f" or the backends have no such device; 'CPU' is possible"
-        )
-
-
-def _check_key(plan: ServablePlan) -> None:
-    if plan.dec_key is not None:
-        raise RuntimeError(
-            f"Parameter 'dec_key' of servable '{plan.name}': encrypted models cannot be opened by this version"
         )
 
 

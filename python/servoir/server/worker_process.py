@@ -239,7 +239,11 @@ def log_tail(path: str, start: int) -> str:
 def load_message(
     worker: Worker, *, usable_cores: float, sharing_workers: int, threads: int | None, spec: dict[str, Any] | None
 ) -> Message:
-    """What a worker is to do. `spec`: the servable's graph, for workers that do not load the models themselves."""
+    """What a worker is to do. `spec`: the servable's graph, for workers that do not load the models themselves.
+
+    The key of encrypted models travels in this message only: the command line and the environment of a process can be
+    read by others."""
+    dec_key = worker.plan.dec_key if worker.loads_models else None
     return {
         "type": "load",
         "servable_directory": worker.plan.directory,
@@ -252,4 +256,6 @@ def load_message(
         "sharing_workers": sharing_workers,
         "threads": threads,
         "spec": spec,
+        "dec_mode": worker.plan.dec_mode,
+        "dec_key": dec_key.hex() if dec_key is not None else None,
     }

@@ -1,9 +1,10 @@
 """Carries out the server's load message: imports the configuration, opens the models, registers functions and models.
 
     load := {servable_directory, name, version, device_id | null, device_type | null, loads_models,
-             usable_cores, sharing_workers, threads | null, spec | null}
+             usable_cores, sharing_workers, threads | null, spec | null, dec_key (hexadecimal) | null, dec_mode}
 
-`spec` is the servable's graph for a worker that does not load the models itself; the others make it.
+`spec` is the servable's graph for a worker that does not load the models itself; the others make it. Only a worker that
+loads models is given the key.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from servoir.control import Message
+from servoir.encryption import DecryptionKey
 from servoir.server.register import declarations
 from servoir.server.register.declarations import Declarations
 from servoir.server.register.model import Subgraph
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 def load(message: Message, runtime: WorkerRuntime) -> Message:
     """The ready message. Raises whatever the servable's configuration raises."""
+    key = _take_key(message)
     declared = declarations.begin()
     name: str = message["name"]
     import_config(message["servable_directory"], name)
@@ -32,7 +35,7 @@ def load(message: Message, runtime: WorkerRuntime) -> Message:
     opened: list[models.LoadedFiles] = []
     if message["loads_models"]:
         threads = models.threads_per_model(message, len(declared.models))
-        opened = models.open_all(declared, os.path.join(message["servable_directory"], name), message, threads)
+        opened = models.open_all(declared, os.path.join(message["servable_directory"], name), message, threads, key)
         loaded = {model.model.key: model.loaded() for model in opened}
         declared.check_against(loaded)
         spec = declared.spec(name, message["version"], loaded)
@@ -50,6 +53,12 @@ def load(message: Message, runtime: WorkerRuntime) -> Message:
         "models": [index for index, callee in enumerate(spec["callees"]) if callee["kind"] == "model" and opened],
         "threads": threads,
     }
+
+
+def _take_key(message: Message) -> DecryptionKey | None:
+    """Takes it out of the message, which other code sees."""
+    key: str | None = message.pop("dec_key", None)
+    return None if key is None else DecryptionKey(bytes.fromhex(key), message["dec_mode"])
 
 
 def check_agreement(declared: Declarations, spec: dict[str, Any]) -> None:

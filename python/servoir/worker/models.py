@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servoir.control import Message
+from servoir.encryption import DecryptionKey
 from servoir.server import limits, plan
 from servoir.server.register.declarations import DEFAULT_MODEL_BATCH, Declarations, LoadedModel, SubgraphPorts
 from servoir.server.register.model import Model
@@ -58,14 +59,18 @@ def version_directory(servable: str, version: int) -> str:
     return os.path.join(servable, str(version))
 
 
-def open_all(declared: Declarations, servable: str, message: Message, threads: int) -> list[LoadedFiles]:
+def open_all(
+    declared: Declarations, servable: str, message: Message, threads: int, key: DecryptionKey | None
+) -> list[LoadedFiles]:
     if not declared.models:
         return []
     directory = version_directory(servable, message["version"])
-    return [_open(model, servable, directory, message, threads) for model in declared.models.values()]
+    return [_open(model, servable, directory, message, threads, key) for model in declared.models.values()]
 
 
-def _open(model: Model, servable: str, directory: str, message: Message, threads: int) -> LoadedFiles:
+def _open(
+    model: Model, servable: str, directory: str, message: Message, threads: int, key: DecryptionKey | None
+) -> LoadedFiles:
     paths = [os.path.join(directory, file) for file in model.files]
     for path in paths:
         if not os.path.isfile(path):
@@ -80,7 +85,7 @@ def _open(model: Model, servable: str, directory: str, message: Message, threads
         threads = model.context.thread_num
     from servoir import backends  # not for workers without models
 
-    opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options)
+    opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options, key)
     return LoadedFiles(model, opened.subgraphs, max_batch(model, opened.subgraphs))
 
 

@@ -13,7 +13,7 @@ from servoir import backends
 if TYPE_CHECKING:
     from in_process import InProcess
 
-BACKENDS = backends.backend_names()
+BACKENDS = ("openvino", "onnxruntime")  # those that run ONNX files
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 DTYPES += ["float16", "float32", "float64"]
 

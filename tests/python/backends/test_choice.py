@@ -11,6 +11,7 @@ import pytest
 from servoir import backends
 from servoir.backends import openvino
 from servoir.backends.file_format import file_format
+from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
 
 IR = """<?xml version="1.0"?>
@@ -117,24 +118,46 @@ def test_where_openvino_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"PK\x03\x04rest", "as PyTorch writes"),
         (b"\x0a\x050.3.0", "is unknown"),
         (b"\x08", "is unknown"),
+        (b"\x1c\0\0\0MSL2rest", r"of MindSpore Lite \(.ms\); .* export the network as MindIR or ONNX"),
+        (b"IMODrest", r"Ascend offline model \(.om\); .* export the network as MindIR or ONNX"),
+        (b"\x0a\x031.1\x12\x05other", "is unknown"),
     ],
 )
 def test_files_of_no_known_format(content: bytes, text: str, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(content)
     with pytest.raises(RuntimeError, match=text):
-        file_format(str(path))
+        file_format(ModelFile(str(path)))
 
 
 def test_a_format_is_told_without_a_suffix(onnx_file: str, tmp_path: Path) -> None:
     plain = tmp_path / "model"
     plain.write_bytes(Path(onnx_file).read_bytes())
-    assert file_format(str(plain)) == "onnx"
+    assert file_format(ModelFile(str(plain))) == "onnx"
 
 
-def test_formats_and_backends_that_are_not_there(onnx_file: str) -> None:
-    with pytest.raises(RuntimeError, match="no backend for the format MindIR"):
-        opened_by(onnx_file, "MindIR")
+def test_mindir_is_told_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for version in (b"1.1", b"0.1.1"):
+        path.write_bytes(b"\x0a" + bytes([len(version)]) + version + b"\x12\x09MindSpore*\x062.10.0")
+        assert file_format(ModelFile(str(path))) == "mindir"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MindIR_Lite", r"format MindIR_Lite of .*MindSpore Lite.*there are some for mindir, onnx, openvino"),
+        ("MindIR_Opt", "use the MindIR file that it was made of"),
+        ("OM", "run on Ascend processors only; export the network as MindIR or ONNX"),
+        ("TorchScript", "no backend for the format TorchScript"),
+    ],
+)
+def test_formats_that_no_backend_runs(onnx_file: str, name: str, text: str) -> None:
+    with pytest.raises(RuntimeError, match=text):
+        opened_by(onnx_file, name)
+
+
+def test_backends_that_are_not_there(onnx_file: str) -> None:
     with pytest.raises(RuntimeError, match="there is no backend 'tensorrt'; there are openvino, onnxruntime"):
         opened_by(onnx_file, None, "tensorrt")
 

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import servoir
 from servoir.backends.model import BackendError, batch_size
+from servoir.encryption import DecryptionKey
+from servoir.server.plan import ServablePlan
 from servoir.server.register import Context, CPUDeviceInfo, declarations, declare_model
 from servoir.server.register.model import Model
+from servoir.server.worker_process import Worker, load_message
 from servoir.worker import models
 from servoir.worker.load import load
 
@@ -125,11 +128,13 @@ class FakeBackends(types.ModuleType):
         super().__init__("servoir.backends")
         self.BackendError, self.batch_size = BackendError, batch_size
         self.calls: list[tuple[Any, ...]] = []
+        self.keys: list[Any] = []
         self.opened: list[FakeSubgraph] = []
 
     def open_model(
-        self, paths: list[str], model_format: Any, backend: Any, threads: int, device_id: Any, options: Any
+        self, paths: list[str], model_format: Any, backend: Any, threads: int, device_id: Any, options: Any, key: Any
     ) -> Any:
+        self.keys.append(key)
         self.calls.append((paths, model_format, backend, threads, device_id, options))
         made = [subgraph([[4, 2]], [[4]]) for _ in paths]
         self.opened += made
@@ -230,6 +235,25 @@ def test_load(servable: Servable, fake_backends: FakeBackends, tmp_path: Path) -
     assert [made.registered for made in fake_backends.opened] == [[(k, keywords)] for k in range(3)]
     second: Model = sys.modules[f"{message['name']}.servable_config"].second
     assert second.call(7, subgraph=1) == 2  # the callee, says the fake runtime
+
+
+def test_the_key_of_encrypted_models(servable: Servable, fake_backends: FakeBackends) -> None:
+    runtime: Any = FakeRuntime()
+    load(servable(PLAIN), runtime)
+    assert fake_backends.keys == [None, None]
+    message = servable(PLAIN) | {"dec_key": "0102" * 8, "dec_mode": "AES-CBC"}
+    load(message, runtime)
+    assert fake_backends.keys[2:] == [DecryptionKey(b"\1\2" * 8, "AES-CBC")] * 2
+    assert "dec_key" not in message
+
+
+@pytest.mark.parametrize("loads_models", [True, False])
+def test_only_workers_with_models_are_told_the_key(loads_models: bool) -> None:
+    plan = ServablePlan("/models", "add", 1, (), None, 1, b"0123456789abcdef", "AES-CBC")
+    worker = Worker(plan, None, 0, loads_models=loads_models)
+    message = load_message(worker, usable_cores=1.0, sharing_workers=1, threads=None, spec=None)
+    assert message["dec_key"] == (b"0123456789abcdef".hex() if loads_models else None)
+    assert message["dec_mode"] == "AES-CBC"
 
 
 def test_threads_and_device_settings_of_the_context(servable: Servable, fake_backends: FakeBackends) -> None:

@@ -54,21 +54,54 @@ ov_shape_t shape_of(servoir_buffer* buffer) { return {static_cast<std::int64_t>(
 
 Failure Model::open(const Api& api, ov_core_t* core, const char* path, const char* weights, Options options,
                     std::unique_ptr<Model>* model) {
+  ov_model_t* raw = nullptr;
+  const ov_status_e status = api.ov_core_read_model(core, path, weights, &raw);
+  return take(api, core, path, status, raw, std::move(options), model);
+}
+
+Failure Model::open(const Api& api, ov_core_t* core, const servoir_content& file, const servoir_content* weights,
+                    Options options, std::unique_ptr<Model>* model) {
+  // Constants of an IR stay where they are in the weights: these are copied into memory of OpenVINO's own, which lives
+  // as long as the model.
+  Handle<ov_tensor_t> copied;
+  if (weights != nullptr && weights->bytes > 0) {
+    const auto type = static_cast<ov_element_type_e>(api.types().of_dtype(SERVOIR_UINT8)->openvino);
+    std::int64_t dims[1] = {static_cast<std::int64_t>(weights->bytes)};
+    ov_tensor_t* tensor = nullptr;
+    void* memory = nullptr;
+    ov_status_e status = api.ov_tensor_create(type, ov_shape_t{1, dims}, &tensor);
+    if (status == ov_status_e::OK) {
+      copied = Handle<ov_tensor_t>(tensor, api.ov_tensor_free);
+      status = api.ov_tensor_data(tensor, &memory);
+    }
+    if (status != ov_status_e::OK) {
+      return {SERVOIR_RESOURCE_EXHAUSTED, std::string(weights->name) + ": no memory for its " +
+                                              std::to_string(weights->bytes) + " bytes: " + api.reason(status)};
+    }
+    std::memcpy(memory, weights->data, weights->bytes);
+  }
+  ov_model_t* raw = nullptr;
+  const ov_status_e status = api.ov_core_read_model_from_memory_buffer(core, static_cast<const char*>(file.data),
+                                                                       file.bytes, copied.get(), &raw);
+  return take(api, core, file.name, status, raw, std::move(options), model);
+}
+
+Failure Model::take(const Api& api, ov_core_t* core, const char* name, ov_status_e status, ov_model_t* read,
+                    Options options, std::unique_ptr<Model>* model) {
+  if (status != ov_status_e::OK) {
+    return {SERVOIR_INVALID_ARGUMENT, std::string(name) + " cannot be read: " + api.reason(status)};
+  }
+  std::unique_ptr<Model> made(new Model(api, core));  // NOLINT: the constructor is private
+  made->model_ = Handle<ov_model_t>(read, api.ov_model_free);
   for (const auto& [key, value] : options) {
     if (key != "threads" && key != "streams" && !is_property(key)) {
       return {SERVOIR_INVALID_ARGUMENT,
               "option '" + key + "' is unknown; OpenVINO takes threads, streams and its own properties in capitals"};
     }
   }
-  std::unique_ptr<Model> made(new Model(api, core));  // NOLINT: the constructor is private
   made->options_ = std::move(options);
-  ov_model_t* raw = nullptr;
-  if (const ov_status_e status = api.ov_core_read_model(core, path, weights, &raw); status != ov_status_e::OK) {
-    return {SERVOIR_INVALID_ARGUMENT, std::string(path) + " cannot be read: " + api.reason(status)};
-  }
-  made->model_ = Handle<ov_model_t>(raw, api.ov_model_free);
-  if (Failure f = made->read_ports(path, true, &made->inputs_); f.failed()) return f;
-  if (Failure f = made->read_ports(path, false, &made->outputs_); f.failed()) return f;
+  if (Failure f = made->read_ports(name, true, &made->inputs_); f.failed()) return f;
+  if (Failure f = made->read_ports(name, false, &made->outputs_); f.failed()) return f;
   *model = std::move(made);
   return {};
 }

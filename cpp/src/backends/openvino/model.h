@@ -36,6 +36,9 @@ class Model {
   // `api` and `core` outlive the model. `weights` may be null.
   static Failure open(const Api& api, ov_core_t* core, const char* path, const char* weights, Options options,
                       std::unique_ptr<Model>* model);
+  // The same for files in memory; OpenVINO keeps nothing of theirs.
+  static Failure open(const Api& api, ov_core_t* core, const servoir_content& file, const servoir_content* weights,
+                      Options options, std::unique_ptr<Model>* model);
 
   [[nodiscard]] const std::vector<Port>& inputs() const { return inputs_; }
   [[nodiscard]] const std::vector<Port>& outputs() const { return outputs_; }
@@ -43,6 +46,9 @@ class Model {
  private:
   friend class Instance;
   Model(const Api& api, ov_core_t* core) : api_(api), core_(core) {}
+  // Takes what OpenVINO has read, or says why it has not.
+  static Failure take(const Api& api, ov_core_t* core, const char* name, ov_status_e status, ov_model_t* read,
+                      Options options, std::unique_ptr<Model>* model);
   Failure read_ports(const char* path, bool inputs, std::vector<Port>* ports) const;
 
   const Api& api_;

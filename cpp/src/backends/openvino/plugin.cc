@@ -52,15 +52,33 @@ const char* runtime_version(const servoir_runtime* runtime) noexcept { return ru
 
 void shut_down(servoir_runtime* runtime) noexcept { const std::unique_ptr<servoir_runtime> owned(runtime); }
 
+ov::Model::Options copy_of(const servoir_option* options, std::uint64_t count) {
+  ov::Model::Options copied;
+  for (std::uint64_t i = 0; i < count; ++i) copied.emplace_back(options[i].key, options[i].value);
+  return copied;
+}
+
 std::uint32_t open_model(servoir_runtime* runtime, const char* const* paths, std::uint64_t path_count,
                          const servoir_option* options, std::uint64_t option_count, servoir_model** model,
                          servoir_error* error) noexcept {
   if (path_count == 0) return report({SERVOIR_INVALID_ARGUMENT, "no model file was given"}, error);
-  ov::Model::Options copied;
-  for (std::uint64_t i = 0; i < option_count; ++i) copied.emplace_back(options[i].key, options[i].value);
   auto made = std::make_unique<servoir_model>();
-  const ov::Failure failure = ov::Model::open(*runtime->api, runtime->core.get(), paths[0],
-                                              path_count > 1 ? paths[1] : nullptr, std::move(copied), &made->model);
+  const ov::Failure failure =
+      ov::Model::open(*runtime->api, runtime->core.get(), paths[0], path_count > 1 ? paths[1] : nullptr,
+                      copy_of(options, option_count), &made->model);
+  if (failure.failed()) return report(failure, error);
+  *model = made.release();
+  return SERVOIR_OK;
+}
+
+std::uint32_t open_model_in_memory(servoir_runtime* runtime, const servoir_content* contents,
+                                   std::uint64_t content_count, const servoir_option* options,
+                                   std::uint64_t option_count, servoir_model** model, servoir_error* error) noexcept {
+  if (content_count == 0) return report({SERVOIR_INVALID_ARGUMENT, "no model file was given"}, error);
+  auto made = std::make_unique<servoir_model>();
+  const ov::Failure failure =
+      ov::Model::open(*runtime->api, runtime->core.get(), contents[0], content_count > 1 ? &contents[1] : nullptr,
+                      copy_of(options, option_count), &made->model);
   if (failure.failed()) return report(failure, error);
   *model = made.release();
   return SERVOIR_OK;
@@ -111,7 +129,8 @@ constexpr servoir_backend kBackend = {SERVOIR_BACKEND_INTERFACE,
                                       close_model,
                                       create_instance,
                                       execute,
-                                      destroy_instance};
+                                      destroy_instance,
+                                      open_model_in_memory};
 
 }  // namespace
 
