@@ -158,7 +158,7 @@ def test_a_restarted_worker_has_the_version_of_the_start(server: ServerProcess) 
     victim = worker_of(server, 10)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: not alive(victim), 5, "the end of the worker")
-    assert factor(server, 0) == 10
+    wait_until(lambda: factor(server, 0) == 10, 5, "the answer of its successor")
     assert worker_of(server, 10) != victim
 
 
