@@ -133,7 +133,12 @@ def _wanted(frame: FrameType, name: str) -> int:
 
 def _behind_call(frame: FrameType) -> tuple[str, int]:
     """The instruction behind the one that is being executed, and its number."""
-    for instruction in dis.get_instructions(frame.f_code):
-        if instruction.offset > frame.f_lasti and instruction.opname not in ("CACHE", "EXTENDED_ARG", "NOP"):
-            return instruction.opname, instruction.arg or 0
-    return "", 0
+    ahead = [
+        instruction
+        for instruction in dis.get_instructions(frame.f_code)
+        if instruction.offset > frame.f_lasti and instruction.opname not in ("CACHE", "EXTENDED_ARG", "NOP")
+    ]
+    # Python 3.14 puts an empty place for keywords before the call of f(*…).
+    if len(ahead) > 1 and (ahead[0].opname, ahead[1].opname) == ("PUSH_NULL", "CALL_FUNCTION_EX"):
+        del ahead[0]
+    return (ahead[0].opname, ahead[0].arg or 0) if ahead else ("", 0)
