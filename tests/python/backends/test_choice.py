@@ -143,6 +143,22 @@ def test_mindir_is_told_by_its_content(tmp_path: Path) -> None:
         assert file_format(ModelFile(str(path))) == "mindir"
 
 
+def test_what_is_said_when_mindspore_is_missing_or_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.mindir"
+    path.write_bytes(b"\x0a\x031.1\x12\x09MindSpore*\x062.10.0")
+
+    def missing(name: str) -> Any:
+        raise ImportError(f"No module named '{name}'")
+
+    monkeypatch.setattr("servoir.backends.mindspore.importlib", SimpleNamespace(import_module=missing))
+    with pytest.raises(RuntimeError, match=r"No module named 'mindspore'.*pip install 'servoir\[mindspore\]'"):
+        opened_by(str(path))
+    old = SimpleNamespace(import_module=lambda name: SimpleNamespace(__version__="1.10.1"))
+    monkeypatch.setattr("servoir.backends.mindspore.importlib", old)
+    with pytest.raises(RuntimeError, match=r"the package mindspore is 1\.10\.1; 2\.7 to 2\.10 can be used"):
+        opened_by(str(path), "MindIR", "mindspore")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
