@@ -139,4 +139,10 @@ def usable_cores() -> float:
     """Cores that this process may really use: sched_getaffinity cut by the cgroup v1/v2 CPU quota."""
 
 def set_log_level(level: int) -> None: ...
+def set_log_directory(directory: str, max_bytes: int, backups: int, on_stderr: int) -> None:
+    """Records of the C++ parts go to DIRECTORY/servoir.PID.log from now on, and from a level on to stderr as well."""
+
+def log_write_file(record: str) -> None:
+    """Appends a record of the Python parts, without its line end, to that file."""
+
 def log(level: int, file: str, line: int, text: str) -> None: ...

@@ -1,9 +1,16 @@
 """Logging of the Python parts, in the format of the C++ parts: "[LEVEL] SERVING(pid,name):time file:line] text".
 
-Environment, read at the first record: GLOG_v (0 debug … 3 error, default 2) and SERVOIR_LOG (debug, info, warning,
-error), which wins; GLOG_logtostderr (1, the default: standard error; 0: files in GLOG_log_dir, which rotate at
-logger_maxBytes and keep logger_backupCount old ones, with records from GLOG_stderrthreshold on on standard error as
-well). A value that is none of these raises ValueError.
+The environment is read at the first record. A value that is not accepted raises ValueError there. Our own names win
+over those of the predecessor:
+
+    GLOG_v                SERVOIR_LOG            0 debug, 1 info, 2 warning (default), 3 error; the words in SERVOIR_LOG
+    GLOG_logtostderr                             1 (default): standard error; 0: files in GLOG_log_dir
+    GLOG_log_dir          SERVOIR_LOG_DIR        an existing directory; SERVOIR_LOG_DIR alone is enough for files
+    GLOG_stderrthreshold  SERVOIR_LOG_STDERR     with files: from which level on standard error gets records as well (2)
+    logger_maxBytes       SERVOIR_LOG_MAX_BYTES  a file becomes an old one before it is larger (52428800)
+    logger_backupCount    SERVOIR_LOG_BACKUPS    old files that are kept (30)
+
+A process has one file, servoir.PID.log, for its Python and its C++ parts; the C++ parts write it.
 """
 
 from __future__ import annotations
@@ -11,16 +18,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from logging.handlers import RotatingFileHandler
 
 _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = ("debug", "info", "warning", "error")
 _DEBUG, _INFO, _WARNING, _ERROR = range(4)
+_MOST = (1 << 63) - 1
+_MOST_BACKUPS = 10000  # each of them is renamed when a file is full
 
 
 @dataclass(frozen=True)
@@ -33,50 +37,69 @@ class _Settings:
     stderr_threshold: int
 
 
-def _number(variable: str, default: int, low: int, high: int | None) -> int:
-    value = os.environ.get(variable)
-    if value is None:
+def _number(default: int, low: int, high: int, *variables: str) -> int:
+    """Of the first of the variables that is set."""
+    variable = next((name for name in variables if name in os.environ), None)
+    if variable is None:
         return default
+    value = os.environ[variable]
     text = value.strip()
-    if not text.isascii() or not text.isdigit() or int(text) < low or (high is not None and int(text) > high):
-        bounds = f">= {low}" if high is None else f"in {low}…{high}"
-        raise ValueError(f"Environment variable {variable} should be a number {bounds}, but is {value!r}")
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise ValueError(f"Environment variable {variable} should be a number in {low}…{high}, but is {value!r}")
     return int(text)
 
 
+def _level(word: str, number: str) -> int:
+    """`word`: our variable with a word, which wins over the variable `number`."""
+    value = os.environ.get(word)
+    if value is None:
+        return _number(_WARNING, _DEBUG, _ERROR, number)
+    if value.strip() not in _WORDS:
+        raise ValueError(f"Environment variable {word} should be one of {', '.join(_WORDS)}, but is {value!r}")
+    return _WORDS.index(value.strip())
+
+
 def _read_settings() -> _Settings:
-    level = _number("GLOG_v", _WARNING, _DEBUG, _ERROR)
-    word = os.environ.get("SERVOIR_LOG")
-    if word is not None:
-        if word.strip() not in _WORDS:
-            raise ValueError(f"Environment variable SERVOIR_LOG should be one of {', '.join(_WORDS)}, but is {word!r}")
-        level = _WORDS.index(word.strip())
-    to_stderr = _number("GLOG_logtostderr", 1, 0, 1) == 1
-    directory = os.environ.get("GLOG_log_dir", "")
+    variable = "SERVOIR_LOG_DIR" if os.environ.get("SERVOIR_LOG_DIR") else "GLOG_log_dir"
+    to_stderr = _number(1, 0, 1, "GLOG_logtostderr") == 1 and variable == "GLOG_log_dir"
+    directory = ""
     if not to_stderr:
+        directory = os.environ.get(variable, "")
         if not directory:
             raise ValueError("Environment variable GLOG_log_dir is needed when GLOG_logtostderr is 0")
         if not os.path.isdir(directory):
-            raise ValueError(f"Environment variable GLOG_log_dir should be a directory, but is {directory!r}")
+            raise ValueError(f"Environment variable {variable} should be a directory, but is {directory!r}")
+        directory = os.path.realpath(directory)
     return _Settings(
-        level=level,
+        level=_level("SERVOIR_LOG", "GLOG_v"),
         to_stderr=to_stderr,
-        directory=os.path.realpath(directory) if directory else "",
-        max_bytes=_number("logger_maxBytes", 52428800, 1, None),
-        backup_count=_number("logger_backupCount", 30, 1, None),
-        stderr_threshold=_number("GLOG_stderrthreshold", _WARNING, _DEBUG, _ERROR),
+        directory=directory,
+        max_bytes=_number(52428800, 1, _MOST, "SERVOIR_LOG_MAX_BYTES", "logger_maxBytes"),
+        backup_count=_number(30, 1, _MOST_BACKUPS, "SERVOIR_LOG_BACKUPS", "logger_backupCount"),
+        stderr_threshold=_level("SERVOIR_LOG_STDERR", "GLOG_stderrthreshold"),
     )
 
 
 _settings: _Settings | None = None
-_file: RotatingFileHandler | None = None
 
 
 def _current() -> _Settings:
     global _settings
     if _settings is None:
-        _settings = _read_settings()
+        settings = _read_settings()
+        if not settings.to_stderr:
+            from servoir import _core  # only here: clients need not load it
+
+            _core.set_log_directory(
+                settings.directory, settings.max_bytes, settings.backup_count, settings.stderr_threshold
+            )
+        _settings = settings
     return _settings
+
+
+def set_up() -> None:
+    """Reads the environment now, for the C++ parts as well. ValueError as at a first record."""
+    _current()
 
 
 def _thread_name() -> str:
@@ -97,23 +120,6 @@ def format_record(level: int, file: str, line: int, text: str) -> str:
     )
 
 
-def _write_file(settings: _Settings, level: int, record: str) -> None:
-    global _file
-    import logging
-    from logging.handlers import RotatingFileHandler
-
-    if _file is None:
-        _file = RotatingFileHandler(
-            os.path.join(settings.directory, f"servoir.{os.getpid()}.log"),
-            maxBytes=settings.max_bytes,
-            backupCount=settings.backup_count,
-            encoding="utf-8",
-            delay=True,
-        )
-        _file.setFormatter(logging.Formatter("%(message)s"))
-    _file.handle(logging.LogRecord("servoir", logging.DEBUG + 10 * level, "", 0, record, None, None))
-
-
 def _write(level: int, message: object, args: tuple[object, ...]) -> None:
     settings = _current()
     if level < settings.level:
@@ -122,7 +128,10 @@ def _write(level: int, message: object, args: tuple[object, ...]) -> None:
     text = str(message) % args if args else str(message)
     record = format_record(level, frame.f_code.co_filename, frame.f_lineno, text)
     if not settings.to_stderr:
-        _write_file(settings, level, record)
+        from servoir import _core
+
+        # Names of files may have bytes that are no text.
+        _core.log_write_file(record.encode(errors="backslashreplace").decode())
         if level < settings.stderr_threshold:
             return
     try:
@@ -165,12 +174,3 @@ def get_log_config() -> dict[str, str]:
         config["logger_backupCount"] = str(settings.backup_count)
         config["GLOG_stderrthreshold"] = str(settings.stderr_threshold)
     return config
-
-
-def _after_fork() -> None:
-    global _file
-    _file = None  # its name has the process id
-
-
-_register: Callable[..., None] = os.register_at_fork
-_register(after_in_child=_after_fork)

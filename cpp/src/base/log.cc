@@ -1,7 +1,9 @@
 #include "base/log.h"
 
+#include <spdlog/details/null_mutex.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <sys/prctl.h>
 
@@ -9,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -63,22 +66,69 @@ class MicrosFlag final : public spdlog::custom_flag_formatter {
 };
 
 // Never destroyed: threads may log while the process ends.
-spdlog::logger& logger() {
-  union Forever {
-    Forever() : value("servoir", std::make_shared<spdlog::sinks::stderr_sink_mt>()) {}
-    ~Forever() {}  // NOLINT(modernize-use-equals-default): must not destroy the logger
-    spdlog::logger value;
-  };
-  static Forever forever;
-  static std::once_flag once;
-  std::call_once(once, [] {
+template <typename T>
+union Forever {
+  template <typename... Args>
+  explicit Forever(Args&&... args) : value(std::forward<Args>(args)...) {}
+  ~Forever() {}  // NOLINT(modernize-use-equals-default): must not destroy the value
+  T value;
+};
+
+LogFile& log_file() {
+  static Forever<LogFile> forever;
+  return forever.value;
+}
+
+// To the file; back to stderr with the reason, once for each reason, when that is not possible.
+void put_into_file(std::string_view record) {
+  static std::mutex mutex;
+  static Forever<std::string> last;
+  const Status written = log_file().write(record);
+  if (written.ok()) return;
+  std::string text(record);
+  {
+    const std::lock_guard lock(mutex);
+    if (last.value != written.message()) {
+      last.value = written.message();
+      text = "[ERROR] SERVING: " + last.value + "; records go to standard error instead\n" + text;
+    }
+  }
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+// The formatter keeps what it has made of the time, hence the mutex; LogFile has its own.
+class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+ private:
+  void sink_it_(const spdlog::details::log_msg& record) override {
+    if (!log_file().enabled()) return;
+    spdlog::memory_buf_t text;
+    formatter_->format(record, text);
+    put_into_file({text.data(), text.size()});
+  }
+  void flush_() override {}
+};
+
+struct Logger {
+  std::shared_ptr<spdlog::sinks::stderr_sink_mt> stderr_sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  spdlog::logger all{"servoir", {stderr_sink, std::make_shared<FileSink>()}};
+
+  Logger() {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
     formatter->add_flag<LevelFlag>('*').add_flag<ThreadFlag>('&').add_flag<MicrosFlag>('~');
     formatter->set_pattern("[%*] SERVING(%P,%&):%Y-%m-%d-%H:%M:%S.%e.%~ %s:%#] %v");
-    forever.value.set_formatter(std::move(formatter));
-    forever.value.set_level(spdlog::level::trace);  // log_enabled() has decided already
-  });
+    all.set_formatter(std::move(formatter));
+    all.set_level(spdlog::level::trace);  // log_enabled() has decided already
+  }
+};
+
+Logger& logger() {
+  static Forever<Logger> forever;
   return forever.value;
+}
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  const auto index = static_cast<std::size_t>(level);
+  return kSpdlogLevels[index < kSpdlogLevels.size() ? index : 3];
 }
 
 std::optional<LogLevel> level_number(std::string_view text) {
@@ -170,12 +220,21 @@ bool log_enabled(LogLevel level) {
   return lowest != kUnset || static_cast<int>(level) >= read_environment();
 }
 
+void set_log_directory(std::string directory, const LogFile::Limits& limits, LogLevel on_stderr) {
+  logger().stderr_sink->set_level(directory.empty() ? spdlog::level::trace : spdlog_level(on_stderr));
+  log_file().open(std::move(directory), limits);
+}
+
+void log_write_file(std::string record) {
+  record += '\n';
+  put_into_file(record);
+}
+
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {
   const std::size_t slash = file.rfind('/');
   const std::string name(slash == std::string_view::npos ? file : file.substr(slash + 1));
-  const auto index = static_cast<std::size_t>(level);
-  logger().log(spdlog::source_loc{name.c_str(), line, ""}, kSpdlogLevels[index < kSpdlogLevels.size() ? index : 3],
-               spdlog::string_view_t(text.data(), text.size()));
+  logger().all.log(spdlog::source_loc{name.c_str(), line, ""}, spdlog_level(level),
+                   spdlog::string_view_t(text.data(), text.size()));
 }
 
 }  // namespace servoir

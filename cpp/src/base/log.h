@@ -1,4 +1,5 @@
-// Logging of the C++ parts: one line a record, "[LEVEL] SERVING(pid,name):time file:line] text", on stderr.
+// Logging of the C++ parts: one line a record, "[LEVEL] SERVING(pid,name):time file:line] text", on stderr, or in a
+// file that servoir/log.py writes to as well (it reads the environment for both).
 //
 // Any thread may log. The level is process-wide; the first record reads it from the environment, and it may be set at
 // any time. A disabled level costs one relaxed load.
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/log_file.h"
 
 namespace servoir {
 
@@ -21,6 +24,12 @@ enum class LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
 void set_log_level(LogLevel level);
 [[nodiscard]] LogLevel log_level();
 [[nodiscard]] bool log_enabled(LogLevel level);
+// From now on records go to a file in `directory`, and to stderr only from `on_stderr` on. An empty directory: to
+// stderr, all of them.
+void set_log_directory(std::string directory, const LogFile::Limits& limits, LogLevel on_stderr);
+// Puts a record that is complete but for its line end, as servoir/log.py makes them, into that file; to stderr if that
+// is not possible. The level that goes to stderr as well is the caller's affair.
+void log_write_file(std::string record);
 // `file` is a source path; only its last component is printed.
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text);
 

@@ -2,7 +2,9 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "base/cores.h"
 #include "base/log.h"
@@ -23,6 +25,15 @@ void register_log(py::module_& m) {
   m.def(
       "set_log_level", [](int level) { set_log_level(level_of(level)); }, py::arg("level"),
       "0 debug, 1 info, 2 warning, 3 error: what the C++ parts log from now on.");
+  m.def(
+      "set_log_directory",
+      [](std::string directory, std::uint64_t max_bytes, std::uint32_t backups, int on_stderr) {
+        set_log_directory(std::move(directory), {max_bytes, backups}, level_of(on_stderr));
+      },
+      py::arg("directory"), py::arg("max_bytes"), py::arg("backups"), py::arg("on_stderr"),
+      "Records of the C++ parts go to DIRECTORY/servoir.PID.log from now on, and from a level on to stderr as well.");
+  m.def("log_write_file", &log_write_file, py::arg("record"), py::call_guard<py::gil_scoped_release>(),
+        "Appends a record of the Python parts, without its line end, to that file.");
   m.def(
       "log",
       [](int level, const std::string& file, int line, const std::string& text) {

@@ -147,9 +147,11 @@ def stops_on_failure(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            if isinstance(error, Exception):
-                log.error("%s failed, everything is stopped: %s", function.__name__, error)
-            stop()
+            try:
+                if isinstance(error, Exception):
+                    log.error("%s failed, everything is stopped: %s", function.__name__, error)
+            finally:  # the log's own settings may be what is wrong
+                stop()
             raise
 
     return start  # type: ignore[return-value]

@@ -13,7 +13,7 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-from servoir import _core
+from servoir import _core, log
 from servoir.control import ControlError, ControlSocket, Message
 from servoir.worker.ending import Ending
 
@@ -28,6 +28,7 @@ def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoRetur
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     faulthandler.enable()
+    log.set_up()
     control = ControlSocket(socket.socket(fileno=control_fd))
     ending = Ending(control, runtime)
     control.send(

@@ -4,6 +4,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <regex>
 #include <thread>
 
@@ -59,6 +63,30 @@ TEST(Log, DisabledLevelsWriteNothingAndDoNotEvaluate) {
   EXPECT_NE(text.find("kept"), std::string::npos);
   EXPECT_FALSE(log_enabled(LogLevel::kWarning));
   EXPECT_TRUE(log_enabled(LogLevel::kError));
+}
+
+TEST(Log, GoesToAFileAndFromALevelOnToStderr) {
+  const Level level(LogLevel::kInfo);
+  std::string directory = testing::TempDir() + "servoir-log-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string on_stderr = captured([&] {
+    set_log_directory(directory, {}, LogLevel::kError);
+    SERVOIR_DEBUG("too low");
+    SERVOIR_INFO("for the file");
+    SERVOIR_ERROR("for both");
+    log_write_file("[INFO] made elsewhere");
+    set_log_directory("", {}, LogLevel::kDebug);
+    SERVOIR_INFO("back again");
+  });
+  std::ifstream file(directory + "/servoir." + std::to_string(getpid()) + ".log");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string any = R"(\] SERVING\([^\n]*\] )";
+  EXPECT_TRUE(std::regex_match(
+      text, std::regex("\\[INFO" + any + "for the file\n\\[ERROR" + any + "for both\n\\[INFO\\] made elsewhere\n")))
+      << text;
+  EXPECT_TRUE(std::regex_match(on_stderr, std::regex("\\[ERROR" + any + "for both\n\\[INFO" + any + "back again\n")))
+      << on_stderr;
+  std::filesystem::remove_all(directory);
 }
 
 struct Case {

@@ -62,8 +62,12 @@ def test_levels(environment: dict[str, str], level: int) -> None:
     assert done.stdout == f"{level} [('GLOG_logtostderr', '1'), ('GLOG_v', '{level}')]\n"
 
 
-def test_files(tmp_path: Path) -> None:
-    done = run(GLOG_v="1", GLOG_logtostderr="0", GLOG_log_dir=str(tmp_path), GLOG_stderrthreshold="3")
+@pytest.mark.parametrize("ours", [False, True])
+def test_files(ours: bool, tmp_path: Path) -> None:
+    if ours:
+        done = run(SERVOIR_LOG="info", SERVOIR_LOG_DIR=str(tmp_path), SERVOIR_LOG_STDERR="error")
+    else:
+        done = run(GLOG_v="1", GLOG_logtostderr="0", GLOG_log_dir=str(tmp_path), GLOG_stderrthreshold="3")
     (file,) = tmp_path.iterdir()
     assert records(file.read_text()) == ALL[1:]
     assert records(done.stderr) == ALL[3:]
@@ -77,19 +81,89 @@ def test_files(tmp_path: Path) -> None:
     }
 
 
-def test_files_rotate(tmp_path: Path) -> None:
-    code = "from servoir import log\nfor i in range(100): log.error('record %d', i)"
-    run(
-        code,
-        GLOG_logtostderr="0",
-        GLOG_log_dir=str(tmp_path),
-        logger_maxBytes="1000",
-        logger_backupCount="2",
+NATIVE = """
+from servoir import _core, log
+log.set_up()
+for i in range(0, 100, 2):
+    log.error('record %d', i)
+    _core.log(3, 'a.cc', 7, f'record {i + 1}')
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"GLOG_logtostderr": "0", "GLOG_log_dir": ".", "logger_maxBytes": "1000", "logger_backupCount": "2"},
+        {"SERVOIR_LOG_DIR": ".", "SERVOIR_LOG_MAX_BYTES": "1000", "SERVOIR_LOG_BACKUPS": "2", "logger_maxBytes": "9"},
+    ],
+    ids=["their-names", "our-names"],
+)
+def test_files_rotate(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of Python and of C++ in one file, in order; two full files are kept."""
+    monkeypatch.chdir(tmp_path)
+    done = run(NATIVE, **environment)
+    assert done.returncode == 0, done.stderr
+    files = sorted(tmp_path.iterdir(), key=lambda path: path.name)
+    assert [re.sub(r"\d{2,}", "PID", file.name) for file in files] == [
+        "servoir.PID.log",
+        "servoir.PID.log.1",
+        "servoir.PID.log.2",
+    ]
+    assert all(500 < file.stat().st_size <= 1000 for file in files[1:])
+    assert files[0].stat().st_size <= 1000
+    text = "".join(file.read_text() for file in reversed(files))
+    numbers = [int(line.rsplit(" ", 1)[1]) for line in text.splitlines()]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert len(numbers) > 20
+    assert len(done.stderr.splitlines()) == 100
+
+
+FORM = re.compile(
+    r"\[(?P<level>[A-Z]+)\] SERVING\((?P<pid>\d+),(?P<thread>[^)]+)\):(?P<time>[-\d:.]{27}) (?P<place>[^ :]+:\d+)\] .+"
+)
+
+
+def test_python_and_native_records_have_one_form() -> None:
+    code = "from servoir import _core, log\nlog.warning('x')\n_core.log(2, '/some/<string>', 2, 'x')"
+    lines = run(code).stderr.splitlines()
+    python, native = (FORM.fullmatch(line) for line in lines)
+    assert python, lines
+    assert native, lines
+    for part in ("level", "pid", "thread", "place"):
+        assert python[part] == native[part]
+
+
+@pytest.mark.parametrize(("native", "python"), [("2", 2), ("0", 2)])
+def test_ours_and_the_native_level(native: str, python: int) -> None:
+    """MS_SUBMODULE_LOG_v is for the native parts alone."""
+    code = "from servoir import _core, log\n" + "\n".join(
+        f"log.{name}('python')\n_core.log({i}, 'x', 1, 'native')"
+        for i, name in enumerate(("debug", "info", "warning", "error"))
     )
-    files = sorted(tmp_path.iterdir())
-    assert len(files) == 3
-    assert all(file.stat().st_size <= 1000 for file in files)
-    assert "record 99" in files[0].read_text()
+    lines = run(code, MS_SUBMODULE_LOG_v=f"{{SERVING:{native}}}").stderr.splitlines()
+    assert sum(line.endswith("] python") for line in lines) == 4 - python
+    assert sum(line.endswith("] native") for line in lines) == 4 - int(native)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """Said once, and the records are not lost."""
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    code = f"import os\nfrom servoir import log\nlog.set_up()\nos.rmdir({str(directory)!r})\n"
+    done = run(
+        code + "log.warning('one')\nlog.warning('two')", SERVOIR_LOG_DIR=str(directory), SERVOIR_LOG_STDERR="error"
+    )
+    assert done.returncode == 0
+    first, *rest = done.stderr.splitlines()
+    assert "[ERROR]" in first
+    assert "No such file or directory" in first
+    assert [text for _, text in records("\n".join(rest))] == ["one", "two"]
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    done = run("from servoir import log\nlog.error('file \\udcff')", SERVOIR_LOG_DIR=str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    assert records(file.read_text()) == records(done.stderr) == [("ERROR", "file \\udcff")]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +180,10 @@ def test_files_rotate(tmp_path: Path) -> None:
         ({"logger_maxBytes": "0"}, "logger_maxBytes"),
         ({"logger_backupCount": "x"}, "logger_backupCount"),
         ({"SERVOIR_LOG": "loud"}, "SERVOIR_LOG"),
+        ({"SERVOIR_LOG_DIR": "/nowhere/at/all"}, "SERVOIR_LOG_DIR"),
+        ({"SERVOIR_LOG_STDERR": "1"}, "SERVOIR_LOG_STDERR"),
+        ({"SERVOIR_LOG_MAX_BYTES": "1 MB"}, "SERVOIR_LOG_MAX_BYTES"),
+        ({"SERVOIR_LOG_BACKUPS": "0"}, "SERVOIR_LOG_BACKUPS"),
     ],
 )
 def test_bad_values_show_at_the_first_record(environment: dict[str, str], variable: str) -> None:
