@@ -206,7 +206,7 @@ GOOD = '{"instances": [{"x": [1.0]}]}'
         ("/model/plain:", GOOD, 400),
         ("/model/plain/version/-1:picky", GOOD, 400),
         ("/model/plain/version/x:picky", GOOD, 400),
-        ("/plain:picky", GOOD, 400),
+        ("/plain:picky", GOOD, 404),
         ("/model/plain:picky", "", 400),
         ("/model/plain:picky", "{", 400),
         ("/model/plain:picky", b"\xff\xfe\x00", 400),

@@ -258,7 +258,10 @@ void FunctionRunner::take_result(const Function& function, std::uint32_t row, Py
     const py::handle value(item);
     status = table_.set(row, &value);
   }
-  if (!status.ok()) fail(row, std::move(status));
+  if (status.ok()) return;
+  // A result that cannot be sent is no fault of the request.
+  if (status.code() == Code::kInvalidArgument) status = Status::Internal(std::string(status.message()));
+  fail(row, std::move(status));
 }
 
 void FunctionRunner::fail(std::uint32_t row, Status why) {

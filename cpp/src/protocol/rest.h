@@ -24,7 +24,7 @@ struct RestTarget {
   std::uint64_t version = 0;
   std::string method;
 };
-// InvalidArgument saying what the path should look like.
+// NotFound for a path without "/model/", InvalidArgument for other wrong ones; both say what the path should look like.
 [[nodiscard]] Result<RestTarget> parse_rest_target(std::string_view path);
 
 // `body` has `kJsonPadding` readable bytes behind its end.

@@ -374,6 +374,11 @@ Result<std::shared_ptr<Request>> with_document(std::string_view body, const Read
   dom::parser& parser = body.size() > kKeptBodyBytes ? large.emplace() : kept;
   dom::element document;
   const auto error = parser.parse(body.data(), body.size(), false).get(document);
+  if (error == simdjson::NUMBER_ERROR) {  // simdjson does not tell which of these it is
+    return Status::InvalidArgument(
+        "the body is not JSON that can be read: it has a number that is malformed, an integer beyond 64 bits, or a "
+        "number beyond float64");
+  }
   if (error != simdjson::SUCCESS) {
     return Status::InvalidArgument(std::string("the body is not JSON: ") + simdjson::error_message(error));
   }

@@ -18,11 +18,11 @@ constexpr std::string_view kModel = "/model/";
 constexpr std::string_view kVersion = "/version/";
 constexpr std::uint64_t kVersionLimit = 0xFFFFFFFFULL;  // versions are below
 
-Status bad_path(std::string_view path, std::string_view why) {
+Status bad_path(std::string_view path, std::string_view why, Code code = Code::kInvalidArgument) {
   std::string text = "the path '" + std::string(path) + "' ";
   text += why;
   text += "; expected /model/NAME[/version/VERSION]:METHOD";
-  return Status::InvalidArgument(std::move(text));
+  return {code, std::move(text)};
 }
 
 std::optional<std::string> percent_decoded(std::string_view text) {
@@ -46,7 +46,8 @@ std::optional<std::string> percent_decoded(std::string_view text) {
 
 Result<RestTarget> parse_rest_target(std::string_view path) {
   const std::size_t model_at = path.find(kModel);
-  if (model_at == std::string_view::npos) return bad_path(path, "names no model");
+  // Another service's path, as it were: not found, rather than badly asked for.
+  if (model_at == std::string_view::npos) return bad_path(path, "names no model", Code::kNotFound);
   const std::string_view prefix = path.substr(0, model_at);
   const std::string_view rest = path.substr(model_at + kModel.size());
   const std::size_t colon = rest.find(':');

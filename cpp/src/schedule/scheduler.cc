@@ -195,13 +195,18 @@ Result<std::shared_ptr<const Method>> Scheduler::Impl::find(std::string_view ser
     if (version != 0) text += ", version " + std::to_string(version);
     text += " is not available; ";
     if (!running.empty()) return Status::NotFound(text + "running versions: " + running);
+    if (versions != by_name.end() && (version == 0 || versions->second.contains(version))) {
+      return Status::Unavailable(text + "its workers are starting");
+    }
     std::string names;
     for (const auto& [name, candidates] : by_name) {
       const bool any =
           std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.second->started; });
       if (any) names += (names.empty() ? "" : ", ") + quoted(name);
     }
-    return Status::NotFound(text + (names.empty() ? "no servable is running" : "running servables: " + names));
+    // A server that runs none has not come up yet: the name may well be right.
+    if (names.empty()) return Status::Unavailable(text + "no servable is running yet");
+    return Status::NotFound(text + "running servables: " + names);
   }
   for (const std::shared_ptr<const Method>& candidate : found->methods) {
     if (candidate->spec->name == method) return candidate;

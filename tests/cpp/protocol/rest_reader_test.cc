@@ -195,6 +195,8 @@ TEST_F(RestReader, BadBodies) {
       {"{\"instances\": [{\"x\": 1}], \"y\": nonsense}", "not JSON"},
       {"{\"instances\": [{\"x\": 01}]}", "not JSON"},
       {"{\"instances\": [{\"x\": NaN}]}", "not JSON"},
+      {"{\"instances\": [{\"x\": 18446744073709551616}]}", "beyond 64 bits"},
+      {"{\"instances\": [{\"x\": 1e400}]}", "beyond float64"},
       {"\xff\xfe\x00", "not JSON"},
       {"{\"instances\": [{\"x\": \"\xff\"}]}", "not JSON"},
       {"[]", "expected an object"},
@@ -234,7 +236,7 @@ TEST_F(RestReader, JsonIsCheckedBeforeThePath) {
     return result_text(read_rest_request(path, text, world.scheduler.get(), world.slabs.get()));
   };
   EXPECT_EQ(read_path("/model/add/version/1:echo", body), "echo 1 | x=int32[]:01000000");
-  EXPECT_TRUE(read_path("/nonsense", body).starts_with("3: the path '/nonsense'"));
+  EXPECT_TRUE(read_path("/nonsense", body).starts_with("5: the path '/nonsense'"));
   EXPECT_TRUE(read_path("/nonsense", body.substr(1)).starts_with("3: the body is not JSON"));
 }
 

@@ -286,9 +286,15 @@ TEST_F(SchedulerTest, AMethodWithoutStagesReturnsItsInputs) {
 
 TEST_F(SchedulerTest, FindSaysWhatThereIs) {
   FakeLane lane;
-  EXPECT_EQ(scheduler->find("s", 0, "m").status().message(), "servable 's' is not available; no servable is running");
+  EXPECT_EQ(scheduler->find("s", 0, "m").status().message(),
+            "servable 's' is not available; no servable is running yet");
+  EXPECT_EQ(scheduler->find("s", 0, "m").status().code(), Code::kUnavailable);
   const ServableId one = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 1);
-  EXPECT_FALSE(scheduler->find("s", 0, "m").ok()) << "no worker yet";
+  for (const std::uint64_t version : {0U, 1U}) {
+    const Status starting = scheduler->find("s", version, "m").status();
+    EXPECT_EQ(starting.code(), Code::kUnavailable);
+    EXPECT_TRUE(starting.message().ends_with("is not available; its workers are starting")) << starting.message();
+  }
   attach(one, &lane, {0});
   const ServableId two = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 2);
   EXPECT_EQ((*scheduler->find("s", 0, "m"))->servable->version, 1U);

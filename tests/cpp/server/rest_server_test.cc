@@ -227,6 +227,8 @@ TEST_F(RestServerTest, AnswersBadRequestsWithJson) {
   }
   PlainClient client(address);
   client.send(post(kBody, "", "/nowhere"));
+  EXPECT_EQ(read(&client).status, 404);
+  client.send(post(kBody, "", "/model/w1"));
   EXPECT_EQ(read(&client).status, 400);
   client.send(post(kBody, "", "/model/nobody:predict"));
   EXPECT_EQ(read(&client).status, 404);
