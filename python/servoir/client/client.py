@@ -14,6 +14,7 @@ from servoir import check
 
 PREDICT = "/mindspore.serving.proto.MSService/Predict"
 MAX_MESSAGE_BYTES = 512 << 20  # sent and received
+MAX_VERSION = (1 << 64) - 1  # that the protocol can carry
 
 Instances: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 # A dict an instance, or {"error": text} for the whole request.
@@ -60,7 +61,7 @@ class Client:
         self.address = check.text("address", address)
         self.servable_name = check.text("servable_name", servable_name)
         self.method_name = check.text("method_name", method_name)
-        self.version_number = check.integer("version_number", version_number, 0)
+        self.version_number = check.integer("version_number", version_number, 0, MAX_VERSION)
         if ssl_config is not None:
             if not isinstance(ssl_config, SSLConfig):
                 raise check.refuse("ssl_config", "a servoir.client.SSLConfig or None", ssl_config)

@@ -68,6 +68,13 @@ def _field(number: int, data: bytes) -> bytes:
     return bytes((number << 3 | 2,)) + _varint(len(data)) + data
 
 
+def _utf8(what: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise RuntimeError(f"{what} is a str that is no text and cannot be sent: {error}") from None
+
+
 def _shape(dims: tuple[int, ...]) -> bytes:
     """The field of a TensorShape in a Tensor; nothing for a scalar, which is an empty shape."""
     if not dims:
@@ -114,7 +121,7 @@ def _tensor_parts(name: str, value: object) -> tuple[list[Part], int]:
     elif isinstance(value, float):
         data = b"\x0a\x03\x0a\x01\x01\x10\x0c\x1a\x08" + struct.pack("<d", value)
     elif isinstance(value, str):
-        data = b"\x0a\x03\x0a\x01\x01\x10\x0d" + _field(4, value.encode())
+        data = b"\x0a\x03\x0a\x01\x01\x10\x0d" + _field(4, _utf8(f"Input '{name}'", value))
     elif isinstance(value, bytes):
         data = b"\x0a\x03\x0a\x01\x01\x10\x0e" + _field(4, value)
     else:
@@ -140,7 +147,7 @@ def _instance_parts(instance: object, index: int) -> tuple[list[Part], int]:
                 f"Parameter 'instances': names of inputs should be str, but instance {index} has {name!r}"
             )
         tensor, size = _tensor_parts(name, value)
-        entry = _field(1, name.encode()) + b"\x12" + _varint(size)
+        entry = _field(1, _utf8("Parameter 'instances': a name of an input", name)) + b"\x12" + _varint(size)
         head = b"\x0a" + _varint(len(entry) + size) + entry
         parts.append(head)
         parts += tensor
@@ -157,7 +164,7 @@ def write_request(servable: str, method: str, version: int, instances: object, m
             f"Parameter 'instances' should be a dict, or a list or tuple of dicts, but is of type"
             f" {type(instances).__name__}"
         )
-    spec = _field(1, servable.encode()) + _field(2, method.encode())
+    spec = _field(1, _utf8("The servable's name", servable)) + _field(2, _utf8("The method's name", method))
     if version:
         spec += b"\x18" + _varint(version)
     parts: list[Part] = [_field(1, spec)]

@@ -117,6 +117,7 @@ def test_a_closed_client_connects_again(server: FakeServer, address: str) -> Non
         ({"version_number": -1}, "version_number"),
         ({"version_number": True}, "version_number"),
         ({"version_number": "1"}, "version_number"),
+        ({"version_number": 1 << 64}, "version_number"),
         ({"ssl_config": "cert"}, "ssl_config"),
         ({"ssl_config": client.SSLConfig(certificate="c")}, "ssl_config"),
         ({"ssl_config": client.SSLConfig(private_key="k")}, "ssl_config"),

@@ -116,12 +116,30 @@ def test_many_instances_and_inputs(pb: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [[1, 2], None, np.bool_(True), np.array(["a"]), np.array([None]), np.array([1j]), (1,), {}, object(), 1 << 63],
+    [
+        [1, 2],
+        None,
+        np.bool_(True),
+        np.array(["a"]),
+        np.array([None]),
+        np.array([1j]),
+        (1,),
+        {},
+        object(),
+        1 << 63,
+        "\ud800",
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_sent_is_refused(value: Any) -> None:
     with pytest.raises(RuntimeError, match="'weight'"):
         codec.write_request("s", "m", 0, {"weight": value})
+
+
+def test_names_that_are_no_text_are_refused() -> None:
+    for arguments in (("\ud800", "m", 0, {}), ("s", "\ud800", 0, {}), ("s", "m", 0, {"\ud800": 1})):
+        with pytest.raises(RuntimeError, match="surrogates not allowed"):
+            codec.write_request(*arguments)
 
 
 @pytest.mark.parametrize("instances", [1, "abc", [1], [{"x": 1}, 2], [{1: 2}], None, np.zeros(3)], ids=repr)
