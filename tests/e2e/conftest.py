@@ -1,4 +1,4 @@
-"""Servers for the end-to-end tests, and clients that are not ours: grpcio with stubs made from the .proto file."""
+"""Servers for the end-to-end tests, and clients that are not ours: grpcio with stubs of their own .proto file."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def server(start_for_module: Start) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """(messages, services) as grpcio-tools makes them from the .proto file."""
+    """(messages, services) as grpcio-tools makes them from the tests' own .proto file."""
     from grpc_tools import protoc
 
     directory = tmp_path_factory.mktemp("stubs")
-    proto = ROOT / "python" / "servoir" / "proto" / "ms_service.proto"
+    proto = HERE / "contract" / "ms_service.proto"
     shutil.copyfile(proto, directory / "ms_service_of_tests.proto")
     status = protoc.main(
         [
