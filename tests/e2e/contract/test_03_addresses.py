@@ -340,6 +340,18 @@ def test_a_reply_of_more_than_4_gib_is_an_error(start: conftest.Start, tmp_path:
     assert served.running()
 
 
+def test_a_result_of_4_gib_is_an_error_of_its_instance(start: conftest.Start, stubs: Any) -> None:
+    """More than the server has memory for; the worker lives on."""
+    served = start("plain", device_ids=0, env={"SERVOIR_ARENA_LIMIT_MB": "64"})
+    workers = served.workers()
+    with ForeignClient(stubs, served.grpc) as client:
+        for count in (GIB, GIB + 5):
+            small, large = client.call("plain", "zeros", {"count": np.int64(3)}, {"count": np.int64(count)})
+            assert small["y"].tolist() == [0, 0, 0]
+            assert f"no memory left for {4 * count} bytes of results" in large["error"]
+    assert served.workers() == workers
+
+
 # ---- set_max_enqueued_requests
 
 

@@ -158,12 +158,29 @@ def test_the_server_itself_never_imports_it(tmp_path: Path, monkeypatch: pytest.
         server.stop()
 
 
-# ---- the deprecated names
-
-
 @pytest.fixture
 def declared() -> Declarations:
     return declarations.begin()
+
+
+def test_a_models_batch_size_is_its_own(declared: Declarations) -> None:
+    """add_stage checks `batch_size` and `tag` for models, too, but only the tag has a meaning there."""
+    model = register.declare_model("net.onnx")
+
+    @register.register_method("y")
+    def method(x: Any) -> Any:
+        x = register.add_stage(model, x, outputs_count=1, batch_size=7, tag="Net")
+        return register.add_stage(model, x, outputs_count=1)
+
+    assert [(stage.callee, stage.tag) for stage in declared.methods["method"].stages] == [(model, "Net"), (model, None)]
+    with pytest.raises(RuntimeError, match="'batch_size' should be an int >= 0, but is -1"):
+
+        @register.register_method("y")
+        def other(x: Any) -> Any:
+            return register.add_stage(model, x, outputs_count=1, batch_size=-1)
+
+
+# ---- the deprecated names
 
 
 def single(x: Any) -> Any:
