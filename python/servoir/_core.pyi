@@ -43,8 +43,8 @@ class Server:
         """Makes a version known. The dict mirrors schedule/graph.h's ServableSpec:
         {"name", "version", "callees": [{"kind": "function"|"model", "name", "subgraph", "inputs", "outputs",
         "max_batch", "called_singly", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic]
-        | None, "batched"}], "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str], "outputs":
-        [int], "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
+        | None, "batched"}], "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str],
+        "outputs": [int], "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
         dtype is numpy's name ("float32", …, "str", "bytes"). Returns the servable's number."""
     def withdraw(self, servable: int, reason: str) -> None: ...
     def open_lane(self) -> Lane: ...
