@@ -77,12 +77,22 @@ class Served:
 
 @dataclass(eq=False)
 class Launch:
-    """One call of start_servables, from another thread, which waits for `done`."""
+    """One call of start_servables, from another thread, which waits for its end."""
 
     plans: list[ServablePlan]
     served: list[Served] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
     error: str | None = None
+    _done: bool = False
+    # Taken until the end. No Event: a signal handler may interrupt the thread that waits while it has the Event's lock,
+    # and would then wait for the supervisor, which would wait for that lock.
+    _end: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._end.acquire()
+
+    def wait(self) -> None:
+        """In the thread that made the call, once."""
+        self._end.acquire()
 
     def complete(self) -> bool:
         return all(served.started() for served in self.served)
@@ -90,13 +100,18 @@ class Launch:
     def succeed(self) -> None:
         for served in self.served:
             served.launch = None
-        self.done.set()
+        self._finish()
 
     def fail(self, error: str) -> None:
         """The first error counts."""
-        if not self.done.is_set():
+        if not self._done:
             self.error = error
-            self.done.set()
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._done:
+            self._done = True
+            self._end.release()
 
     def report(self) -> list[str]:
         """What the people at the terminal want to know: a line for each servable."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KILL_AFTER = 10.0  # seconds that a worker has to finish what it runs
 _DRAIN_POLL = 0.005
+_END_POLL = 0.002
 
 
 class Supervisor:
@@ -40,6 +41,7 @@ class Supervisor:
         self._launches: list[Launch] = []
         self._stopping = False
         self._finished = False
+        self._over = False  # the thread has done all that it does
         self._thread = threading.Thread(target=self._run, name="servoir-workers", daemon=False)
         server.on_lane_failure(_weakly(self))
 
@@ -52,17 +54,21 @@ class Supervisor:
         self._loop.post(lambda: self._begin(launch))
         if not self._thread.is_alive():
             self._thread.start()
-        launch.done.wait()
+        launch.wait()
         if launch.error is not None:
             raise RuntimeError(launch.error)
         for line in launch.report():
             print(line, flush=True)
 
     def stop(self) -> None:
-        """Ends all workers and waits for their end, and for that of the thread."""
+        """Ends all workers and waits for their end, and for that of the thread's work."""
         self._loop.post(self._begin_stop)
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread.ident is None or self._thread is threading.current_thread():
+            return
+        # Not join(): this may be in a signal handler that has interrupted the main thread in the threading module, with
+        # the locks that join() needs.
+        while not self._over:
+            time.sleep(_END_POLL)
 
     def kill(self) -> None:
         """Ends all workers at once."""
@@ -75,7 +81,10 @@ class Supervisor:
     # ---- the supervisor's thread
 
     def _run(self) -> None:
-        self._loop.run(lambda: self._finished)
+        try:
+            self._loop.run(lambda: self._finished)
+        finally:
+            self._over = True
 
     def _workers(self) -> list[Worker]:
         return [worker for served in self._served for worker in served.workers]

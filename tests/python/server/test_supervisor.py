@@ -55,6 +55,36 @@ def test_the_script_goes_on_after_its_end_until_a_signal(run: Run) -> None:
         assert not any(script.is_alive(pid) for pid in workers)
 
 
+def test_a_signal_in_the_middle_of_the_interpreters_end(run: Run) -> None:
+    """While the main thread holds a lock of the threading module."""
+    script = run("""
+        import threading
+
+        class Lock:
+            # threading's own; a signal comes as soon as the main thread has it at the end.
+            def __init__(self, lock):
+                self.lock = lock
+
+            def __enter__(self):
+                self.lock.acquire()
+                if threading._SHUTTING_DOWN and threading.current_thread() is threading.main_thread():
+                    if not os.path.exists("sent"):
+                        open("sent", "w").close()
+                        os.kill(os.getpid(), signal.SIGTERM)
+
+            def __exit__(self, *_):
+                self.lock.release()
+
+        server.start_servables(config(device_ids=(0, 1)))
+        if sys.version_info < (3, 13):  # later ones do this in C, where no handler comes in between
+            threading._shutdown_locks_lock = Lock(threading._shutdown_locks_lock)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+    """)
+    status, _, err = script.end(10)
+    assert (status, err) == (0, "")
+
+
 def test_signals_while_the_script_still_runs(run: Run) -> None:
     code = """
         server.start_servables(config())
@@ -358,6 +388,17 @@ def test_a_worker_that_breaks_the_channel_is_ended_and_replaced(run: Run) -> Non
     script.wait("attach", 3)
     assert script.records("detach") == [["detach", attachment, "it broke the channel's protocol: record 5 has no end"]]
     assert not script.is_alive(int(name.split()[1]))
+
+
+def test_a_worker_that_lives_but_cannot_be_reached_is_ended(run: Run) -> None:
+    text = "import os, sys, time\nos.close(int(sys.argv[1].split(',')[1]))\nopen('closed', 'w')\ntime.sleep(60)\n"
+    script = run("server.start_servables(config())", servables={"s": text})
+    script.await_file("closed")
+    (worker,) = script.workers()
+    status, _, err = script.end(10)
+    assert status == 1
+    assert "it closed its control socket but went on" in err
+    assert not script.is_alive(worker)
 
 
 def test_a_configuration_that_changes_is_not_attached(run: Run) -> None:
