@@ -319,7 +319,7 @@ def main() -> int:
     try:
         expect(shutil.which("curl") is not None, "curl is not installed")
         print(f"Collecting the models in {os.path.relpath(servables)}", flush=True)
-        collect(servables)
+        collect(servables, ("tensor_add", "mlp", "ocr"))
         print("Starting the server", flush=True)
         start = time.monotonic()
         with running_server(work) as (grpc, rest):

@@ -5,7 +5,15 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-EXAMPLES = {"tensor_add": "add", "mlp": "mlp", "ocr": "ocr"}  # example: its servable
+# example: its servable
+EXAMPLES = {
+    "tensor_add": "add",
+    "add_sub_pipeline": "add_sub",
+    "mlp": "mlp",
+    "multi_subgraph": "forecast",
+    "resnet": "resnet",
+    "ocr": "ocr",
+}
 HERE = Path(__file__).resolve().parent
 
 
@@ -17,7 +25,7 @@ def collect(directory: Path, examples: tuple[str, ...] = tuple(EXAMPLES)) -> Non
         shutil.copytree(
             HERE / example / servable,
             directory / servable,
-            ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "characters.txt"),
+            ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "characters.txt", "labels.txt"),
         )
         spec = importlib.util.spec_from_file_location(f"{example}_make_model", HERE / example / "make_model.py")
         assert spec is not None

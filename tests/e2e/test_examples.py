@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import importlib
+import io
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from server_process import ServerProcess
 from servoir.client import Client
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NAMES = ["tensor_add", "add_sub_pipeline", "mlp", "multi_subgraph", "resnet", "ocr"]
 
 
 def running(example: str, work: Path, example_servables: Path) -> Iterator[ServerProcess]:
@@ -33,7 +37,7 @@ def running(example: str, work: Path, example_servables: Path) -> Iterator[Serve
         server.kill()
 
 
-@pytest.fixture(params=["tensor_add", "mlp", "ocr"])
+@pytest.fixture(params=NAMES)
 def example(request: pytest.FixtureRequest, tmp_path: Path, example_servables: Path) -> Iterator[Any]:
     for server in running(request.param, tmp_path, example_servables):
         yield request.param, server
@@ -53,6 +57,73 @@ def check_tensor_add(server: ServerProcess) -> None:
     bad, good = post(server, "add:add_common", [{"x1": [1.0], "x2": [1.0]}, {"x1": ones, "x2": ones}])
     assert "error_msg" in bad
     assert good == {"y": [[2.0, 2.0], [2.0, 2.0]]}
+
+
+def curl_lines(example: str) -> list[tuple[str, str]]:
+    """The commands with curl of an example's README, each with the answer that is shown below it."""
+    text = (EXAMPLES / example / "README.md").read_text().replace("\\\n", " ")
+    found = re.findall(r"^ {4}(curl .*)\n {4}(\{.*\})", text, re.MULTILINE)
+    assert len(found) == text.count("    curl "), f"{example}/README.md has a curl line without an answer"
+    return found
+
+
+def check_curl_lines(example: str, server: ServerProcess) -> None:
+    for command, answer in curl_lines(example):
+        done = subprocess.run(
+            command.replace("127.0.0.1:1500", server.rest).replace("curl", "curl -s"),
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert json.loads(done.stdout) == json.loads(answer), command
+
+
+def check_add_sub_pipeline(server: ServerProcess) -> None:
+    check_curl_lines("add_sub_pipeline", server)
+    answer = post(server, "add_sub:add_all", [{"xs": [[[1.0, 1.0], [1.0, 1.0]]]}])
+    assert answer == [{"y": [[1.0, 1.0], [1.0, 1.0]], "calls": 0}]
+
+
+def check_multi_subgraph(server: ServerProcess) -> None:
+    history = [float(np.sin(np.pi * t / 6)) for t in range(32)]
+    given = [{"history": history, "steps": steps} for steps in (4, 0, 2)]
+    future = np.sin(np.pi * np.arange(32, 36) / 6)
+    for method in ("predict", "predict_together"):
+        answers = post(server, f"forecast:{method}", [given[0], given[2]])
+        assert np.allclose(answers[0]["values"], future, atol=1e-3)
+        assert np.allclose(answers[1]["values"], future[:2], atol=1e-3)
+    answers = post(server, "forecast:predict", given)
+    assert "Call Forecast Failed" in answers[1]["error_msg"]
+    assert "steps should be in 1…1000, but is 0" in answers[1]["error_msg"]
+    assert len(answers[2]["values"]) == 2
+
+    # Many clients at once: their states do not mix.
+    client = Client(server.grpc, "forecast", "predict")
+    waves = [np.float32(height) * np.array(history, np.float32) for height in range(1, 17)]
+    calls = [client.infer_async({"history": wave, "steps": 12}) for wave in waves]
+    for wave, call in zip(waves, calls, strict=True):
+        assert np.allclose(call.result()[0]["values"], wave[8:20], atol=0.02)
+
+
+def check_resnet(server: ServerProcess) -> None:
+    sys.path.insert(0, str(EXAMPLES / "resnet"))
+    draw_picture = importlib.import_module("draw_picture")
+    picture = {"image": {"b64": base64.b64encode(draw_picture.png("blue disc", 7)).decode()}}
+    good, bad = post(server, "resnet:classify_top1", [picture, {"image": {"b64": "AAAA"}}])
+    assert good == {"label": "blue disc"}
+    assert "Call Preprocess Failed" in bad["error_msg"]
+    (answer,) = post(server, "resnet:classify_top5", [picture])
+    labels = answer["label"].split(";")
+    assert labels[0] == "blue disc"
+    assert len(set(labels)) == 5
+    assert set(labels) < set(draw_picture.LABELS)
+    assert answer["score"] == sorted(answer["score"], reverse=True)
+    jpeg = io.BytesIO()
+    draw_picture.draw("green stripes", 8, 300).save(jpeg, "JPEG")
+    (answer,) = Client(server.grpc, "resnet", "classify_top1").infer({"image": jpeg.getvalue()})
+    assert answer == {"label": "green stripes"}
 
 
 def check_mlp(server: ServerProcess) -> None:
@@ -92,7 +163,15 @@ def test_example(example: tuple[str, ServerProcess]) -> None:
         [sys.executable, str(script), server.grpc], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    {"tensor_add": check_tensor_add, "mlp": check_mlp, "ocr": check_ocr}[name](server)
+    checks = {
+        "tensor_add": check_tensor_add,
+        "add_sub_pipeline": check_add_sub_pipeline,
+        "mlp": check_mlp,
+        "multi_subgraph": check_multi_subgraph,
+        "resnet": check_resnet,
+        "ocr": check_ocr,
+    }
+    checks[name](server)
 
 
 def test_demo(tmp_path: Path) -> None:
@@ -147,7 +226,8 @@ def test_models_are_not_in_git() -> None:
 
 
 def test_readmes_name_every_file() -> None:
-    for name in ("tensor_add", "mlp", "ocr"):
+    assert sorted(NAMES) == sorted(path.parent.name for path in EXAMPLES.glob("*/serving_server.py"))
+    for name in NAMES:
         text = (EXAMPLES / name / "README.md").read_text()
         for words in ("serving_server.py", "serving_client.py", "make_model.py", "curl"):
             assert words in text, f"{name}/README.md says nothing about {words}"
