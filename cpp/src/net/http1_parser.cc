@@ -5,6 +5,8 @@
 #include <boost/beast/http/error.hpp>
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <string>
 
 namespace servoir {
 namespace {
@@ -29,6 +31,8 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   std::string target;
   int version = 11;
   bool expects_continue = false;
+  std::optional<std::string> transfer_coding;  // what is not just "chunked"
+  std::optional<std::string> content_coding;   // what is not "identity"
   bool head_seen = false;
   bool discard = false;
   bool too_large = false;
@@ -44,7 +48,15 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   }
   void on_response_impl(int /*code*/, string_view /*reason*/, int /*version*/, ErrorCode& /*error*/) override {}
   void on_field_impl(http::field name, string_view /*text*/, string_view value, ErrorCode& /*error*/) override {
-    if (name == http::field::expect && boost::beast::iequals(value, "100-continue")) expects_continue = true;
+    using boost::beast::iequals;
+    if (name == http::field::expect) {
+      if (iequals(value, "100-continue")) expects_continue = true;
+    } else if (name == http::field::transfer_encoding) {
+      if (!iequals(value, "chunked") || chunked_seen_) transfer_coding.emplace(value.data(), value.size());
+      chunked_seen_ = true;
+    } else if (name == http::field::content_encoding && !iequals(value, "identity")) {
+      content_coding.emplace(value.data(), value.size());
+    }
   }
   void on_header_impl(ErrorCode& /*error*/) override {}
 
@@ -83,6 +95,7 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   const std::uint64_t max_body_;
   const std::size_t padding_;
   std::uint64_t capacity_ = 0;
+  bool chunked_seen_ = false;
 };
 
 Http1Parser::Http1Parser(std::uint64_t max_body, std::size_t padding) : max_body_(max_body), padding_(padding) {}
@@ -123,6 +136,19 @@ Http1Parser::Step Http1Parser::read(std::span<const std::byte> bytes, std::size_
     return Step::kFailed;
   }
   if (message_->is_header_done() && !message_->head_seen) {
+    // Nobody could tell where the body ends; it must not be taken for the next request.
+    if (message_->transfer_coding) {
+      failure_status_ = 501;
+      failure_ = Status::Unimplemented("the transfer-encoding is '" + *message_->transfer_coding +
+                                       "'; send the body with a content-length, or chunked and nothing else");
+      return Step::kFailed;
+    }
+    if (message_->content_coding) {
+      failure_status_ = 415;
+      failure_ = Status::Unimplemented("the content-encoding is '" + *message_->content_coding +
+                                       "'; send the body as it is, without compression");
+      return Step::kFailed;
+    }
     message_->head_seen = true;
     if (const auto length = message_->content_length(); length && *length > max_body_) message_->too_large = true;
     return Step::kHead;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace servoir {
@@ -132,6 +133,30 @@ TEST(Http1ParserTest, RefusesALongChunkHead) {
   const Fed fed = feed(
       &parser, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(40000, 'x') + "\r\nA", 5000);
   EXPECT_EQ(fed.step, Step::kFailed);
+}
+
+TEST(Http1ParserTest, RefusesBodiesWhoseEndItCannotTell) {
+  const std::vector<std::pair<std::string, int>> table = {
+      {"Transfer-Encoding: gzip", 501},     {"Transfer-Encoding: gzip, chunked", 501},
+      {"Transfer-Encoding: identity", 501}, {"Transfer-Encoding: chunked, chunked", 501},
+      {"Transfer-Encoding:", 501},          {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400},
+  };
+  for (const auto& [head, status] : table) {
+    Http1Parser parser(1000, 64);
+    EXPECT_EQ(feed(&parser, "POST / HTTP/1.1\r\n" + head + "\r\n\r\n2\r\n{}\r\n0\r\n\r\n").step, Step::kFailed) << head;
+    EXPECT_EQ(parser.failure_status(), status) << head;
+  }
+}
+
+TEST(Http1ParserTest, RefusesCompressedBodies) {
+  Http1Parser parser(1000, 64);
+  EXPECT_EQ(feed(&parser, "POST / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}").step,
+            Step::kFailed);
+  EXPECT_EQ(parser.failure_status(), 415);
+  EXPECT_NE(parser.failure().message().find("'gzip'"), std::string_view::npos) << parser.failure().message();
+  Http1Parser plain(1000, 64);
+  EXPECT_EQ(feed(&plain, "POST / HTTP/1.1\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}").step,
+            Step::kDone);
 }
 
 TEST(Http1ParserTest, RefusesWhatIsNoHttp) {

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 from server_process import ServerProcess, wait_until
+from servoir.client import Client
 
 Start = Callable[..., ServerProcess]
 Json = Any
@@ -563,6 +564,9 @@ def test_requests_sent_ahead_are_answered_in_order(server: ServerProcess) -> Non
         (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}", b"501"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"501"),
+        (b"POST / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", b"415"),
         (b"POST / HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", b"431"),
         (b"POST /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
     ],
@@ -603,6 +607,8 @@ def test_503_before_anything_is_served(start_empty: ServerProcess) -> None:
     answer = requests.post(f"http://{start_empty.rest}{TARGET}", data=GOOD, timeout=10)
     assert (answer.status_code, answer.reason) == (503, "Service Unavailable")
     assert "servable 'values' is not available" in answer.json()["error_msg"]
+    by_grpc = Client(start_empty.grpc, "values", "untouched").infer({"x": 1})
+    assert by_grpc == {"error": answer.json()["error_msg"]}
 
 
 @pytest.fixture
