@@ -18,7 +18,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS = ("debug", "info", "warning", "error")
@@ -54,9 +56,9 @@ def _level(word: str, number: str) -> int:
     value = os.environ.get(word)
     if value is None:
         return _number(_WARNING, _DEBUG, _ERROR, number)
-    if value.strip() not in _WORDS:
+    if value.strip().lower() not in _WORDS:
         raise ValueError(f"Environment variable {word} should be one of {', '.join(_WORDS)}, but is {value!r}")
-    return _WORDS.index(value.strip())
+    return _WORDS.index(value.strip().lower())
 
 
 def _read_settings() -> _Settings:
@@ -120,13 +122,30 @@ def format_record(level: int, file: str, line: int, text: str) -> str:
     )
 
 
-def _write(level: int, message: object, args: tuple[object, ...]) -> None:
+def _formatted(message: object, args: tuple[Any, ...], exc_info: object) -> str:
+    """As the standard library's logging does it; but a text that its arguments do not fit is no reason to fail."""
+    text = str(message)
+    if args:
+        mapping = args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args
+        try:
+            text %= mapping
+        except (TypeError, ValueError, KeyError) as error:
+            text = f"{text} {args!r} (the arguments do not fit the text: {error})"
+    if exc_info:
+        import traceback
+
+        failure = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+        if failure is not None:
+            text += "\n" + "".join(traceback.format_exception(failure)).rstrip("\n")
+    return text
+
+
+def _write(level: int, message: object, args: tuple[Any, ...], exc_info: object) -> None:
     settings = _current()
     if level < settings.level:
         return
     frame = sys._getframe(2)
-    text = str(message) % args if args else str(message)
-    record = format_record(level, frame.f_code.co_filename, frame.f_lineno, text)
+    record = format_record(level, frame.f_code.co_filename, frame.f_lineno, _formatted(message, args, exc_info))
     if not settings.to_stderr:
         from servoir import _core
 
@@ -142,21 +161,21 @@ def _write(level: int, message: object, args: tuple[object, ...]) -> None:
         pass  # standard error is closed; there is nobody to tell
 
 
-def debug(message: object, *args: object) -> None:
-    """Logs `message % args`."""
-    _write(_DEBUG, message, args)
+def debug(message: object, *args: Any, exc_info: object = None) -> None:
+    """Logs `message % args`; with `exc_info=True` also the traceback of the exception that is being handled."""
+    _write(_DEBUG, message, args, exc_info)
 
 
-def info(message: object, *args: object) -> None:
-    _write(_INFO, message, args)
+def info(message: object, *args: Any, exc_info: object = None) -> None:
+    _write(_INFO, message, args, exc_info)
 
 
-def warning(message: object, *args: object) -> None:
-    _write(_WARNING, message, args)
+def warning(message: object, *args: Any, exc_info: object = None) -> None:
+    _write(_WARNING, message, args, exc_info)
 
 
-def error(message: object, *args: object) -> None:
-    _write(_ERROR, message, args)
+def error(message: object, *args: Any, exc_info: object = None) -> None:
+    _write(_ERROR, message, args, exc_info)
 
 
 def get_level() -> str:

@@ -197,7 +197,10 @@ LogLevel initial_log_level(const char* glog_v, const char* submodule_log_v, cons
   }
   if (servoir_log != nullptr) {
     constexpr std::array<std::string_view, 4> kWords = {"debug", "info", "warning", "error"};
-    const auto found = std::find(kWords.begin(), kWords.end(), trim(servoir_log));
+    std::string word(trim(servoir_log));
+    std::ranges::transform(word, word.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    const auto found = std::find(kWords.begin(), kWords.end(), word);
     if (found != kWords.end()) {
       level = static_cast<LogLevel>(found - kWords.begin());
     } else {

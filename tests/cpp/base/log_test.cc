@@ -118,6 +118,7 @@ TEST(LogEnvironment, Table) {
       {"1", "{SERVING:7}", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
       {"1", "{SERVING:x}", nullptr, kInfo, {"MS_SUBMODULE_LOG_v"}},
       {"1", "{SERVING:3}", "debug", kDebug, {}},
+      {"1", nullptr, " Error ", kError, {}},
       {"1", "{SERVING:3}", "loud", kError, {"SERVOIR_LOG"}},
       {"x", "y", "z", kWarning, {"GLOG_v", "MS_SUBMODULE_LOG_v", "SERVOIR_LOG"}},
   };

@@ -53,6 +53,9 @@ ALL = [("DEBUG", "first 1"), ("INFO", "second"), ("WARNING", "third x"), ("ERROR
         ({"GLOG_v": "3"}, 3),
         ({"GLOG_v": "3", "SERVOIR_LOG": "info"}, 1),
         ({"SERVOIR_LOG": "debug"}, 0),
+        ({"SERVOIR_LOG": " INFO "}, 1),
+        ({"GLOG_log_dir": "/nowhere/at/all"}, 2),  # only for GLOG_logtostderr=0
+        ({"GLOG_log_dir": "", "SERVOIR_LOG_DIR": ""}, 2),
         ({"MS_SUBMODULE_LOG_v": "{SERVING:0}"}, 2),  # of the C++ parts only
     ],
 )
@@ -208,3 +211,28 @@ def test_a_forked_child_has_a_file_of_its_own(tmp_path: Path) -> None:
     run(code, GLOG_logtostderr="0", GLOG_log_dir=str(tmp_path), GLOG_stderrthreshold="3")
     texts = [records(file.read_text()) for file in tmp_path.iterdir()]
     assert sorted(texts) == [[("ERROR", "child")], [("ERROR", "parent")]]
+
+
+def test_records_like_those_of_logging() -> None:
+    """One mapping for named places; the traceback of an exception."""
+    code = (
+        "from servoir import log\nlog.error('%(a)s and %(b)d', {'a': 1, 'b': 2})\nlog.error('%s', {})\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n"
+        "    log.error('oh', exc_info=True)\n    log.error('ah', exc_info=error)\n"
+        "log.error('nothing', exc_info=True)"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    texts = [match[1] for match in re.finditer(r"<string>:\d+\] (.*)", done.stderr)]
+    assert texts == ["1 and 2", "{}", "oh", "ah", "nothing"]
+    assert done.stderr.count("ZeroDivisionError: division by zero") == 2
+
+
+@pytest.mark.parametrize("call", ["'%d', 'x'", "'no place', 1", "'%s %s', 1", "'%(a)s', {'b': 1}", "'100 %', 1"])
+def test_arguments_that_do_not_fit_are_shown_and_do_no_harm(call: str) -> None:
+    done = run(f"from servoir import log\nlog.error({call})\nprint('alive')")
+    assert done.stdout == "alive\n"
+    assert "do not fit the text" in done.stderr
+    ((level, text),) = records(done.stderr)
+    assert level == "ERROR"
+    assert text.startswith(call.split("'")[1])
