@@ -1,0 +1,91 @@
+// A plug-in that runs nothing: its models tell what they were opened with by the names of their inputs.
+//
+// FAKE_TABLE_BYTES: the struct_bytes of its table. FAKE_INTERFACE: its interface version.
+#define SERVOIR_BUILDS_BACKEND
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "servoir/backend.h"
+
+struct servoir_runtime {};
+struct servoir_model {
+  std::vector<std::string> inputs;
+};
+struct servoir_instance {};
+
+namespace {
+
+std::uint32_t refuse(const char* text, servoir_error* error) noexcept {
+  std::strncpy(error->text, text, SERVOIR_ERROR_BYTES - 1);
+  return SERVOIR_INVALID_ARGUMENT;
+}
+
+std::uint32_t initialise(const char* const*, std::uint64_t, servoir_runtime** runtime, servoir_error*) noexcept {
+  static servoir_runtime only;
+  *runtime = &only;
+  return SERVOIR_OK;
+}
+const char* runtime_version(const servoir_runtime*) noexcept { return "1.0"; }
+void shut_down(servoir_runtime*) noexcept {}
+
+std::uint32_t open_model(servoir_runtime*, const char* const* paths, std::uint64_t count, const servoir_option* options,
+                         std::uint64_t option_count, servoir_model** model, servoir_error* error) noexcept {
+  if (std::strcmp(paths[0], "bad") == 0) return refuse("bad is no model", error);
+  auto made = std::make_unique<servoir_model>();
+  for (std::uint64_t i = 0; i < count; ++i) made->inputs.push_back(std::string("path ") + paths[i]);
+  for (std::uint64_t i = 0; i < option_count; ++i) {
+    made->inputs.push_back(std::string(options[i].key) + "=" + options[i].value);
+  }
+  *model = made.release();
+  return SERVOIR_OK;
+}
+
+std::uint32_t open_model_in_memory(servoir_runtime*, const servoir_content* contents, std::uint64_t count,
+                                   const servoir_option* options, std::uint64_t option_count, servoir_model** model,
+                                   servoir_error* error) noexcept {
+  if (contents[0].bytes == 0) return refuse("there is nothing in the file", error);
+  auto made = std::make_unique<servoir_model>();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    made->inputs.push_back(std::string(contents[i].name) + ": " +
+                           std::string(static_cast<const char*>(contents[i].data), contents[i].bytes));
+  }
+  for (std::uint64_t i = 0; i < option_count; ++i) {
+    made->inputs.push_back(std::string(options[i].key) + "=" + options[i].value);
+  }
+  *model = made.release();
+  return SERVOIR_OK;
+}
+
+std::uint64_t input_count(const servoir_model* model) noexcept { return model->inputs.size(); }
+std::uint64_t output_count(const servoir_model*) noexcept { return 0; }
+void input(const servoir_model* model, std::uint64_t index, servoir_port* port) noexcept {
+  *port = {model->inputs[index].c_str(), SERVOIR_FLOAT32, 0, {}};
+}
+void output(const servoir_model*, std::uint64_t, servoir_port*) noexcept {}
+void close_model(servoir_model* model) noexcept { const std::unique_ptr<servoir_model> owned(model); }
+
+std::uint32_t create_instance(servoir_model*, const char* device, servoir_instance** instance,
+                              servoir_error* error) noexcept {
+  if (std::strcmp(device, "CPU") != 0) return refuse("there is no such device", error);
+  *instance = std::make_unique<servoir_instance>().release();
+  return SERVOIR_OK;
+}
+std::uint32_t execute(servoir_instance*, const servoir_buffer*, std::uint64_t, servoir_buffer*, std::uint64_t,
+                      servoir_error*) noexcept {
+  return SERVOIR_OK;
+}
+void destroy_instance(servoir_instance* instance) noexcept { const std::unique_ptr<servoir_instance> owned(instance); }
+
+constexpr const char* kLibraries[] = {nullptr};
+constexpr servoir_backend kBackend = {FAKE_INTERFACE,      FAKE_TABLE_BYTES, "fake",    kLibraries,
+                                      initialise,          runtime_version,  shut_down, open_model,
+                                      input_count,         output_count,     input,     output,
+                                      close_model,         create_instance,  execute,   destroy_instance,
+                                      open_model_in_memory};
+
+}  // namespace
+
+extern "C" const servoir_backend* servoir_backend_v1(void) { return &kBackend; }
