@@ -126,6 +126,12 @@ def test_the_metadata_is_that_of_the_project(wheel: zipfile.ZipFile) -> None:
     assert sorted(re.split(r"[^\w-]", requirement)[0] for requirement in needed) == ["grpcio", "numpy"]
 
 
+def test_it_installs_the_command(wheel: zipfile.ZipFile) -> None:
+    [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert wheel.read(name).decode().split() == ["[console_scripts]", "servoir", "=", "servoir.cli:main"]
+    assert "servoir/cli/encrypt.py" in wheel.namelist()
+
+
 def test_it_has_the_licences_of_what_is_grafted(wheel: zipfile.ZipFile) -> None:
     names = [PurePosixPath(name).name for name in wheel.namelist()]
     grafted = {re.split(r"[-.]", name)[0] for name in names if re.match(r"lib.*\.so\.", name)}
