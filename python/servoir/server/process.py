@@ -9,6 +9,7 @@ import atexit
 import functools
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -149,9 +150,15 @@ def stops_on_failure(function: F) -> F:
         except BaseException as error:
             try:
                 if isinstance(error, Exception):
-                    log.error("%s failed, everything is stopped: %s", function.__name__, error)
+                    # The exception has all of the text, and Python shows it below where the script does not catch it.
+                    first_line = str(error).partition("\n")[0]
+                    log.error("%s failed, everything is stopped: %s", function.__name__, first_line)
+                    log.info("%s", "".join(traceback.format_exception(error)).rstrip())
             finally:  # the log's own settings may be what is wrong
                 stop()
+            if isinstance(error, RuntimeError):
+                # It says what was wrong: the user sees where in the script, not the way through this package.
+                error.with_traceback(None)
             raise
 
     return start  # type: ignore[return-value]

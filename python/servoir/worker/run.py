@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import traceback
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from servoir import _core, log
@@ -20,7 +19,7 @@ from servoir.worker.ending import Ending
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
 
-_OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoReturn:
@@ -76,21 +75,25 @@ def _load(message: Message, runtime: WorkerRuntime, control: ControlSocket) -> M
 
 
 def _describe(error: BaseException) -> str:
+    if type(error).__module__.startswith("servoir."):
+        return f"{type(error).__name__}: {error}"  # where we keep the class tells the user nothing
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 
 def _user_traceback(error: BaseException) -> list[str]:
-    """The traceback without the frames of the import system and of the worker itself; nothing without others."""
-    inner: TracebackType | None = error.__traceback__
-    while inner is not None and _is_own(inner.tb_frame.f_code.co_filename):
-        inner = inner.tb_next
-    if inner is None and not isinstance(error, SyntaxError):
+    """The traceback without the frames of the import system and of this package; nothing without others."""
+    shown = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = shown
+    while part is not None:
+        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if not _is_own(frame.filename)])
+        part = part.__cause__ or part.__context__
+    if not shown.stack and not isinstance(error, SyntaxError):
         return []
-    return traceback.format_exception(type(error), error, inner)
+    return list(shown.format())
 
 
 def _is_own(filename: str) -> bool:
-    return filename.startswith((_OWN_DIRECTORY, "<frozen importlib")) or "/importlib/" in filename
+    return filename.startswith((_PACKAGE_DIRECTORY, "<frozen importlib")) or "/importlib/" in filename
 
 
 def _end() -> NoReturn:

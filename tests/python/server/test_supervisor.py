@@ -214,6 +214,43 @@ def test_a_worker_that_fails_ends_everything(run: Run, config: str, texts: list[
         assert "worker/load.py" not in out  # the traceback is the user's
 
 
+def test_a_failure_is_shown_with_the_users_lines_only(run: Run) -> None:
+    """Of the configuration and of the script; not the way through our package, and not everything twice."""
+    config = (
+        "from servoir.server import register\n\ndef twice(x): return x\n\n@register.register_method('y')\n"
+        "def m(x):\n    return register.add_stage(twice, x, x, outputs_count=1)\n"
+    )
+    script = run("server.start_servables(config())", servables={"s": config})
+    status, _, err = script.end()
+    assert status == 1
+    assert err.count("Function 'twice' has 1 parameters") == 3  # the log; the exception, above and below the lines
+    assert err.count("Traceback") == 2
+    assert err.count('servable_config.py", line 7, in m') == 1
+    assert err.count("start_servables(config())") == 1
+    frames = [line for line in err.splitlines() if line.lstrip().startswith("File ")]
+    assert not [line for line in frames if "/register/" in line or "supervisor" in line or "/start.py" in line], frames
+
+
+def test_a_model_that_no_backend_opens_is_shown_without_our_own_lines(run: Run) -> None:
+    config = (
+        "from servoir.server import register\nmodel = register.declare_model('net.onnx', backend='openvin')\n"
+        "@register.register_method('y')\ndef m(x):\n    return register.add_stage(model, x, outputs_count=1)\n"
+    )
+    script = run(
+        """
+        os.mkdir("models/s/1")
+        open("models/s/1/net.onnx", "w").write("no model")
+        server.start_servables(config())
+        """,
+        servables={"s": config},
+    )
+    status, _, err = script.end()
+    assert status == 1
+    assert "backends/__init__.py" not in err
+    assert "servoir.backends.model.BackendError" not in err
+    assert err.count("openvin'") == 2
+
+
 def test_a_crash_in_native_code_is_located(run: Run) -> None:
     text = "import faulthandler\n\ndef crash():\n    faulthandler._sigsegv()\n\ncrash()\n"
     script = run("server.start_servables(config())", servables={"s": text})
