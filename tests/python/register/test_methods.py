@@ -317,6 +317,39 @@ def test_the_number_of_returned_values() -> None:
         define(lambda_named("method", lambda x: (x, x)))
 
 
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda x: x + 1,
+        lambda x: 2 * x,
+        lambda x: -x,
+        lambda x: x[0],
+        lambda x: x(1),
+        lambda x: np.add(x, 1),
+        lambda x: x or 1,
+        lambda x: 1 if x > 0 else 2,
+    ],
+    ids=["add", "multiply", "negate", "index", "call", "numpy", "truth", "compare"],
+)
+def test_computing_with_what_stands_for_a_value_says_what_to_do(misuse: Any) -> None:
+    with pytest.raises(TypeError, match=r"<input 'x' of method 'method'> only stands for a value.*add_stage"):
+        define(lambda_named("method", misuse))
+
+
+def test_an_attribute_of_what_stands_for_a_value_says_what_to_do() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'astype': <input 'x' .*only stands for a value.*add_stage"):
+        define(lambda_named("method", lambda x: x.astype(np.float32)))
+
+
+def test_unpacking_one_output_says_what_outputs_count_is() -> None:
+    def method(x: Any) -> Any:
+        left, right = register.add_stage(lambda_named("f", lambda x: x), x, outputs_count=1)
+        return left, right
+
+    with pytest.raises(TypeError, match=r"<value 1 of method 'method'>: it is one value.*'outputs_count'"):
+        define(method)
+
+
 def test_a_method_is_registered_once(declared: Declarations) -> None:
     define(lambda_named("method", lambda x: x))
     with pytest.raises(RuntimeError, match="'method' is registered more than once"):

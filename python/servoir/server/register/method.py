@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from servoir import check
 from servoir.server.register import declarations
@@ -27,6 +27,32 @@ class Placeholder:
         if self._index < len(self._method.inputs):
             return f"<input '{self._method.inputs[self._index]}' of method '{self._method.name}'>"
         return f"<value {self._index} of method '{self._method.name}'>"
+
+    # What users try with one, who take it for the value.
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError(self._refusal())
+
+    def _refusal(self) -> str:
+        return (
+            f"{self!r} only stands for a value, there is none while the method is registered; compute in a function of"
+            f" its own, and give that to add_stage"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _refuse
+    __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __len__ = __getitem__ = __call__ = _refuse
+    __int__ = __float__ = __index__ = __array__ = _refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # asked for by Python and libraries, to learn what this is
+            raise AttributeError(name)
+        raise AttributeError(f"there is no attribute '{name}': {self._refusal()}")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot unpack non-iterable {self!r}: it is one value; a stage gives several when"
+            f" 'outputs_count' of its add_stage says how many"
+        )
 
 
 _KINDS = {
