@@ -254,7 +254,7 @@ def test_truncated_rest_bodies(served: ServerProcess) -> None:
             connection.sendall(b"POST /model/plain:chain HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n{}")
             connection.shutdown(socket.SHUT_WR)
             data = read_to_end(connection)
-            assert data == b"" or b" 4" in data.split(b"\r\n")[0]
+            assert data == b"" or data.split(b" ")[1] in {b"400", b"501"}
 
 
 def test_huge_headers(served: ServerProcess) -> None:
@@ -265,7 +265,7 @@ def test_huge_headers(served: ServerProcess) -> None:
             pass
         else:
             data = read_to_end(connection)
-            assert data == b"" or b" 4" in data.split(b"\r\n")[0]
+            assert data == b"" or data.split(b" ")[1] == b"431"
     block = hpack.Encoder().encode({":method": "POST", ":path": PATH, "x": "z" * 300_000}, huffman=False)
     frames = [block[at : at + 16384] for at in range(0, len(block), 16384)]
     data = PREFACE + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
