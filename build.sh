@@ -58,6 +58,7 @@ verbose=no
 cpp_tests=
 sanitizer=
 clean=no
+option_count=$#
 
 choose_action() {
   if [[ $action != wheel ]]; then
@@ -75,6 +76,7 @@ while (($#)); do
   case $1 in
     -p)
       argument_of -p $# "${2-}" "a directory"
+      [[ -n $2 ]] || wrong_usage "-p takes a directory, not an empty text"
       backend_dirs+=("$2")
       shift
       ;;
@@ -128,8 +130,11 @@ done
 
 cd "$root"
 if [[ $clean == yes ]]; then
+  if [[ $python == "$root/.venv/"* ]]; then
+    python=$("$python" -c 'import sys; print(sys._base_executable)') # the active one is about to go
+  fi
   rm -rf build dist .venv
-  if [[ $action == wheel && -z $sanitizer && ${#backend_dirs[@]} -eq 0 && -z $cpp_tests ]]; then
+  if ((option_count == 1)); then
     exit 0
   fi
 fi

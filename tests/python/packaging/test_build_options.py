@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def build(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["-t"], "option -t needs on or off behind it"),
         (["-t", "yes"], "-t takes on or off, not 'yes'"),
         (["-p"], "option -p needs a directory behind it"),
+        (["-p", ""], "-p takes a directory, not an empty text"),
         (["--sanitize"], "option --sanitize needs address or thread behind it"),
         (["--sanitize=memory"], "--sanitize takes address or thread, not 'memory'"),
         (["--demo", "--test"], "--demo and --test exclude each other"),
@@ -107,6 +109,52 @@ def machine(tmp_path: Path) -> Path:
 def put(commands: Path, name: str, script: str) -> None:
     (commands / name).write_text(f"#!/bin/sh\n{script}\n")
     (commands / name).chmod(0o755)
+
+
+def clean_checkout(machine: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """build.sh --clean with these options and the checkout's .venv active, by a user without rights on a system without
+    packages and without network.
+    """
+    put(machine, "id", "echo 1000")
+    put(machine, "sudo", "exit 1")
+    checkout = machine.parent / "checkout"
+    shutil.copytree(ROOT / "scripts", checkout / "scripts")
+    for file in ["build.sh", "pyproject.toml"]:
+        shutil.copy(ROOT / file, checkout)
+    (checkout / "dist").mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], timeout=60, check=True)
+    done = subprocess.run(
+        ["bash", str(checkout / "build.sh"), "--clean", *options],
+        env={
+            **os.environ,
+            "PATH": f"{machine}:{checkout / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "PIP_NO_INDEX": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not (checkout / "dist").exists()
+    assert not (checkout / ".venv").exists()
+    return done
+
+
+def test_clean_alone_does_nothing_else(machine: Path) -> None:
+    done = clean_checkout(machine)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("option", ["-d", "-v", "-j2"])
+def test_clean_with_any_option_goes_on_to_build(machine: Path, option: str) -> None:
+    assert clean_checkout(machine, option).returncode == 1, "the build stops at the packages that are missing"
+
+
+def test_clean_outlives_the_active_environment_that_it_removes(machine: Path) -> None:
+    put(machine, "dpkg-query", "echo installed")
+    done = clean_checkout(machine, "-d")
+    assert "== making the virtual environment build/tools-" in done.stderr
+    assert "build.sh: failed: installing Python packages into build/tools-" in done.stderr
 
 
 def require_packages(machine: Path, *packages: str) -> subprocess.CompletedProcess[str]:
