@@ -125,9 +125,10 @@ def _tensor_parts(name: str, value: object) -> tuple[list[Part], int]:
     elif isinstance(value, bytes):
         data = b"\x0a\x03\x0a\x01\x01\x10\x0e" + _field(4, value)
     else:
+        hint = "; numpy.asarray makes an array of it" if isinstance(value, (list, tuple)) else ""
         raise RuntimeError(
             f"Input '{name}' is of type {type(value).__name__}; ndarray, np.number, str, bool, int, float and bytes can"
-            f" be sent"
+            f" be sent{hint}"
         )
     return [data], len(data)
 

@@ -136,6 +136,12 @@ def test_what_cannot_be_sent_is_refused(value: Any) -> None:
         codec.write_request("s", "m", 0, {"weight": value})
 
 
+@pytest.mark.parametrize("value", [[[1, 2], [3, 4]], (1, 2)], ids=["list", "tuple"])
+def test_who_sends_a_list_is_told_how_to_make_an_array_of_it(value: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"'weight' is of type (list|tuple); .*numpy\.asarray"):
+        codec.write_request("s", "m", 0, {"weight": value})
+
+
 def test_names_that_are_no_text_are_refused() -> None:
     for arguments in (("\ud800", "m", 0, {}), ("s", "\ud800", 0, {}), ("s", "m", 0, {"\ud800": 1})):
         with pytest.raises(RuntimeError, match="surrogates not allowed"):
