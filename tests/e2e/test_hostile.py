@@ -281,6 +281,42 @@ def test_huge_headers(served: ServerProcess) -> None:
         assert len(read_to_end(connection)) < 1000
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+@pytest.mark.parametrize("where", ["headers", "trailers"])
+def test_headers_that_unpack_to_gigabytes(served: ServerProcess, where: str) -> None:
+    """A header of 4 KB put into the compression's table, then named a million times with a byte each."""
+    encoder = hpack.Encoder()
+    call = {":method": "POST", ":scheme": "http", ":path": PATH, ":authority": "t", "content-type": "application/grpc"}
+    head, large = encoder.encode(call, huffman=False), encoder.encode({"x": "y" * 4000}, huffman=False)
+    bomb = bytes([0x80 | 62]) * 1_000_000
+    with connect(served.grpc) as connection:
+        connection.sendall(PREFACE + frame(4, 0, 0))
+        assert connection.recv(65536)
+        connection.sendall(frame(4, 1, 0))  # its settings, with frames of 1 MiB, hold from here on
+        if where == "headers":
+            connection.sendall(frame(1, 5, 1, head + large + bomb))
+        else:
+            connection.sendall(frame(1, 4, 1, head) + frame(0, 0, 1, bytes(5)) + frame(1, 5, 1, large + bomb))
+        start = time.monotonic()
+        answer = requests.post(
+            f"http://{served.rest}/model/plain:chain", data='{"instances": [{"x": [1.0]}]}', timeout=60
+        )
+        assert answer.status_code == 200
+        assert time.monotonic() - start < 1, "others had to wait"
+        data = b""
+        while frame(3, 0, 1, struct.pack(">I", 11)) not in data:  # RST_STREAM, ENHANCE_YOUR_CALM
+            piece = connection.recv(65536)
+            assert piece, "the connection was closed"
+            data += piece
+    for refused in (20, 100):  # thousand bytes of metadata: the first is answered in words
+        with grpc.insecure_channel(served.grpc) as channel, pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary(PATH)(b"", metadata=[(f"x-{n}", "z" * 1000) for n in range(refused)], timeout=10)
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def test_calls_reset_as_soon_as_made(served: ServerProcess, stubs: Any) -> None:
     """Thousands of streams opened and reset at once; the server may end the connection, nothing more."""
     with ForeignClient(stubs, served.grpc) as client:

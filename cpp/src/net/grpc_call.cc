@@ -21,6 +21,8 @@ nghttp2_nv field(std::string_view name, std::string_view value, std::uint8_t fla
   return {n, v, name.size(), value.size(), flags};
 }
 
+// Up to here a call with too large headers is told so; beyond it is reset, before it costs more than a call.
+constexpr std::uint32_t kAnsweredHeaderBytes = 4 * Http2Connection::kMaxHeaderBytes;
 constexpr std::size_t kKeptBytes = GrpcCall::kCollectBytes;
 
 }  // namespace
@@ -41,9 +43,13 @@ void GrpcCall::open(std::int32_t stream) {
   deadline_ = Clock::time_point::max();
 }
 
-void GrpcCall::on_header(std::string_view name, std::string_view value) {
+bool GrpcCall::count_header(std::string_view name, std::string_view value) {
   // As HTTP/2 counts a header list: 32 bytes for each field beside its texts.
   header_bytes_ += static_cast<std::uint32_t>(name.size() + value.size() + 32);
+  return header_bytes_ <= kAnsweredHeaderBytes;
+}
+
+void GrpcCall::on_header(std::string_view name, std::string_view value) {
   if (header_bytes_ > Http2Connection::kMaxHeaderBytes) return;
   switch (name.size()) {
     case 5:

@@ -46,6 +46,8 @@ class GrpcCall final : public AnswerTarget {
 
   // ---- for the connection
   void open(std::int32_t stream);
+  // Of the request or of its trailers. False: these are too many, and the stream is to be reset.
+  [[nodiscard]] bool count_header(std::string_view name, std::string_view value);
   void on_header(std::string_view name, std::string_view value);
   void on_headers_end(bool end_of_stream);
   void on_data(std::span<const std::byte> data);

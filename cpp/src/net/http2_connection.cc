@@ -68,8 +68,16 @@ struct Http2Connection::Callbacks {
 
   static int header(nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value,
                     std::uint8_t /*flags*/, void* user) {
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-    if (GrpcCall* c = call(session, frame->hd.stream_id, user)) c->on_header(view(name), view(value));
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    GrpcCall* c = call(session, frame->hd.stream_id, user);
+    if (c == nullptr) return 0;
+    // A byte of the frame can stand for 4 KB of a header, which nghttp2 checks each time: a stream that goes on with
+    // that is reset, and the rest of its headers only passes through the compression's table.
+    if (!c->count_header(view(name), view(value))) {
+      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_ENHANCE_YOUR_CALM);
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) c->on_header(view(name), view(value));
     return 0;
   }
 
@@ -89,6 +97,7 @@ struct Http2Connection::Callbacks {
   }
 
   static int frame(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_SETTINGS) self(user)->greeted_ = true;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     GrpcCall* c = call(session, frame->hd.stream_id, user);
     if (c == nullptr) return 0;

@@ -57,7 +57,8 @@ class Http2Connection final : public Connection {
   std::size_t place_input(std::span<iovec> pieces) override;
   void on_pieces(std::span<const iovec> pieces) override;
   void on_flush() override;
-  bool is_waiting_for_peer() const override { return false; }
+  // A client may keep its connection without a call, but only once it has shown that it speaks HTTP/2 (and TLS).
+  bool is_waiting_for_peer() const override { return !greeted_; }
   void on_sweep() override;
   void on_shutdown() override;
   void on_closed() override;
@@ -77,6 +78,7 @@ class Http2Connection final : public Connection {
   std::vector<GrpcCall*> free_calls_;
   GrpcCall* last_call_ = nullptr;
   GrpcCall* last_sink_ = nullptr;  // whose large message got the last DATA; null when it was for another call
+  bool greeted_ = false;           // the peer's SETTINGS have come
   bool broken_ = false;            // the peer does not speak HTTP/2
   // Where the input stands, for receiving DATA in place.
   const std::byte* input_end_ = nullptr;  // of what nghttp2 is reading

@@ -377,6 +377,24 @@ TEST_F(GrpcServerTest, EndsACallWhoseMessageDoesNotGoOn) {
   EXPECT_EQ(client.call(kPredict, predict_request({{1}})).status(), 0);
 }
 
+TEST_F(GrpcServerTest, EndsConnectionsThatDoNotGetToHttp2) {
+  ServerOptions options;
+  options.sweep = std::chrono::milliseconds(5);
+  start(options);
+  const std::string address = listen(Protocol::kGrpc);
+  GrpcClient idle(address);
+  EXPECT_EQ(idle.call(kPredict, predict_request({{1}})).status(), 0);
+  const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  for (const std::string& beginning : {std::string(), preface.substr(0, 10), preface}) {
+    PlainClient silent(address);
+    silent.send(beginning);
+    (void)silent.receive_until_end();  // waits for the end
+  }
+  // One that has done so may stay.
+  EXPECT_EQ(server_->stats().connections, 1U);
+  EXPECT_EQ(idle.call(kPredict, predict_request({{1}})).status(), 0);
+}
+
 TEST_F(GrpcServerTest, AnswersHealthChecks) {
   start();
   GrpcClient client(listen(Protocol::kGrpc));
