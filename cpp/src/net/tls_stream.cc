@@ -209,8 +209,9 @@ IoResult TlsStream::read(std::span<const iovec> pieces) {
         continue;
       }
       const IoResult result = not_moved(returned, true);
-      drained_ = result.state == IoResult::State::kWouldBlock;
-      over_ = !drained_;
+      // A read that has to send first (the answer to a key update) leaves behind it what has already been received.
+      drained_ = result.state == IoResult::State::kWouldBlock && !result.other_way;
+      over_ = result.state != IoResult::State::kWouldBlock;
       // What came before the end is told first; the next read meets the end again.
       if (total > 0) return {IoResult::State::kOk, total, 0};
       return result;
