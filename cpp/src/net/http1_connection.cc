@@ -74,7 +74,8 @@ Http1Connection::Http1Connection(IoThread* thread, UniqueFd socket, std::unique_
                                  std::uint32_t listener, std::shared_ptr<const RestContext> context)
     : Connection(thread, std::move(socket), std::move(stream), listener),
       context_(std::move(context)),
-      parser_(context_->max_body_bytes, kJsonPadding) {}
+      parser_(context_->max_body_bytes, kJsonPadding, context_->budget),
+      answers_(context_->budget) {}
 
 void Http1Connection::on_input(std::span<const std::byte> bytes) {
   if (pending_.empty()) {
@@ -90,11 +91,16 @@ void Http1Connection::on_input(std::span<const std::byte> bytes) {
 std::size_t Http1Connection::read_requests(std::span<const std::byte> bytes) {
   std::size_t all_used = 0;
   while (!busy_ && !ending_ && !closed()) {
+    // A client that sends requests ahead and reads no answers may not make us keep them all.
+    if (output().size() >= kHighWater) {
+      held_back_ = true;
+      return all_used;
+    }
     std::size_t used = 0;
     const Http1Parser::Step step = parser_.read(bytes.subspan(all_used), &used);
     all_used += used;
     if (step == Http1Parser::Step::kMore) {
-      if (parser_.has_begun() && !answered_ && parser_.head_done() && parser_.is_too_large()) on_too_large();
+      if (parser_.has_begun() && parser_.head_done()) check_body();
       return all_used;
     }
     if (step == Http1Parser::Step::kFailed) {
@@ -119,6 +125,20 @@ void Http1Connection::on_too_large() {
                                       "max_msg_mb_size"));
 }
 
+void Http1Connection::on_over_budget() {
+  refuse(503, Status::Unavailable("the bodies and answers of other REST requests take all the memory that there is for "
+                                  "them at the moment; try again later, or send less in one request"));
+}
+
+void Http1Connection::check_body() {
+  if (answered_) return;
+  if (parser_.is_too_large()) {
+    on_too_large();
+  } else if (parser_.is_over_budget()) {
+    on_over_budget();
+  }
+}
+
 void Http1Connection::on_head() {
   if (parser_.method() != "POST") {
     refuse(405, Status::InvalidArgument("the method is " + std::string(parser_.method()) +
@@ -132,7 +152,7 @@ void Http1Connection::on_head() {
 }
 
 void Http1Connection::on_request() {
-  if (!answered_ && parser_.is_too_large()) on_too_large();
+  check_body();
   if (answered_) {
     answered_ = false;
     parser_.reset();
@@ -163,14 +183,25 @@ void Http1Connection::on_answer(std::shared_ptr<Request> request) {
   request_.reset();
   if (closed()) return;
   Payload body;
-  const int status = write_rest_reply(*request, &body);
+  int status = write_rest_reply(*request, &body);
   request.reset();
+  if (!answers_.add(body.size())) {
+    const std::string bytes = std::to_string(body.size());
+    body = Payload();
+    status = write_rest_failure(Status::Unavailable("the answer of " + bytes +
+                                                    " bytes finds no memory: other REST clients have not read theirs; "
+                                                    "try again later, or ask for less in one request"),
+                                &body);
+  }
   progress();
   respond(status, std::move(body));
   parser_.reset();
   if (pending_.empty()) return;
-  // Not at once: this may run inside read_requests, which goes on by itself.
-  thread()->post([self = std::static_pointer_cast<Http1Connection>(self)] {
+  read_on();  // not at once: this may run inside read_requests, which goes on by itself
+}
+
+void Http1Connection::read_on() {
+  thread()->post([self = std::static_pointer_cast<Http1Connection>(shared_from_this())] {
     if (!self->closed() && !self->busy_) self->on_input({});
     self->need_flush();  // input may be wanted again
   });
@@ -234,6 +265,14 @@ void Http1Connection::on_input_end() {
   }
 }
 
+void Http1Connection::on_flush() {
+  if (output().empty()) answers_.clear();
+  if (held_back_) {
+    held_back_ = false;
+    read_on();
+  }
+}
+
 void Http1Connection::on_shutdown() {
   if (!busy_) return;
   Payload body;
@@ -243,6 +282,7 @@ void Http1Connection::on_shutdown() {
 }
 
 void Http1Connection::on_closed() {
+  answers_.clear();
   if (const std::shared_ptr<Request> request = std::move(request_); request) {
     context_->scheduler->cancel(request, Status::Cancelled("the client has ended its connection"));
   }

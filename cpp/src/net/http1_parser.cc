@@ -21,7 +21,8 @@ constexpr std::uint64_t kFirstGrowth = 16384;
 
 class Http1Parser::Message final : public http::basic_parser<true> {
  public:
-  Message(std::uint64_t max_body, std::size_t padding) : max_body_(max_body), padding_(padding) {
+  Message(std::uint64_t max_body, std::size_t padding, MemoryBudget* budget)
+      : share(budget), max_body_(max_body), padding_(padding) {
     eager(true);
     header_limit(kMaxHeaderBytes);
     body_limit(std::numeric_limits<std::uint64_t>::max());  // an own check, that goes on reading
@@ -36,6 +37,8 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   bool head_seen = false;
   bool discard = false;
   bool too_large = false;
+  bool over_budget = false;
+  MemoryShare share;  // of the body
   std::unique_ptr<char[]> body;
   std::uint64_t body_bytes = 0;
 
@@ -68,6 +71,7 @@ class Http1Parser::Message final : public http::basic_parser<true> {
     if (size > max_body_ - std::min(body_bytes, max_body_)) {
       too_large = true;
       body.reset();
+      share.clear();
     }
   }
   std::size_t on_chunk_body_impl(std::uint64_t /*left*/, string_view bytes, ErrorCode& /*error*/) override {
@@ -83,7 +87,14 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   }
 
   std::size_t take(string_view bytes) {
-    if (discard || too_large) return bytes.size();
+    if (discard || too_large || over_budget) return bytes.size();
+    if (!share.add(bytes.size())) {
+      over_budget = true;
+      body.reset();
+      body_bytes = 0;
+      share.clear();
+      return bytes.size();
+    }
     if (bytes.size() > capacity_ - body_bytes) {
       allocate(std::max({2 * capacity_, body_bytes + bytes.size(), kFirstGrowth}));
     }
@@ -98,7 +109,8 @@ class Http1Parser::Message final : public http::basic_parser<true> {
   bool chunked_seen_ = false;
 };
 
-Http1Parser::Http1Parser(std::uint64_t max_body, std::size_t padding) : max_body_(max_body), padding_(padding) {}
+Http1Parser::Http1Parser(std::uint64_t max_body, std::size_t padding, MemoryBudget* budget)
+    : max_body_(max_body), padding_(padding), budget_(budget) {}
 
 Http1Parser::~Http1Parser() = default;
 
@@ -115,7 +127,7 @@ Http1Parser::Step Http1Parser::read(std::span<const std::byte> bytes, std::size_
       ++*used;
     }
     if (bytes.empty()) return Step::kMore;
-    message_ = std::make_unique<Message>(max_body_, padding_);
+    message_ = std::make_unique<Message>(max_body_, padding_, budget_);
   }
   ErrorCode error;
   if (!message_->is_header_done()) {
@@ -171,6 +183,7 @@ bool Http1Parser::keep_alive() const { return message_->keep_alive(); }
 bool Http1Parser::is_http_1_0() const { return message_->version < 11; }
 bool Http1Parser::expects_continue() const { return message_->expects_continue; }
 bool Http1Parser::is_too_large() const { return message_->too_large; }
+bool Http1Parser::is_over_budget() const { return message_->over_budget; }
 void Http1Parser::discard_body() {
   message_->discard = true;
   release_body();
@@ -178,6 +191,7 @@ void Http1Parser::discard_body() {
 void Http1Parser::release_body() {
   message_->body.reset();
   message_->body_bytes = 0;
+  message_->share.clear();
 }
 std::string_view Http1Parser::body() const { return {message_->body.get(), message_->body_bytes}; }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "net/memory_budget.h"
 
 namespace servoir {
 
@@ -19,8 +20,8 @@ class Http1Parser {
  public:
   static constexpr std::uint32_t kMaxHeaderBytes = 16384;
 
-  // `padding` readable bytes lie behind each body.
-  Http1Parser(std::uint64_t max_body, std::size_t padding);
+  // `padding` readable bytes lie behind each body. Bodies take their memory from `budget`; null: without limit.
+  Http1Parser(std::uint64_t max_body, std::size_t padding, MemoryBudget* budget = nullptr);
   ~Http1Parser();
 
   enum class Step : std::uint8_t {
@@ -43,6 +44,8 @@ class Http1Parser {
   [[nodiscard]] bool expects_continue() const;
   // Whether the body is known to be larger than max_body; from then on it is thrown away.
   [[nodiscard]] bool is_too_large() const;
+  // Whether the budget had nothing left for the body; from then on it is thrown away.
+  [[nodiscard]] bool is_over_budget() const;
   void discard_body();
   // The body has been used: gives its memory back before the request's end.
   void release_body();
@@ -58,6 +61,7 @@ class Http1Parser {
   class Message;
   const std::uint64_t max_body_;
   const std::size_t padding_;
+  MemoryBudget* const budget_;
   std::unique_ptr<Message> message_;
   Status failure_;
   int failure_status_ = 400;

@@ -19,15 +19,27 @@
 #include "net/http2_connection.h"
 #include "net/io_thread.h"
 #include "net/listener.h"
+#include "net/memory_budget.h"
 #include "server/lane_watch.h"
 #include "server/notices.h"
 
 namespace servoir {
+namespace {
+
+// Texts of REST requests are not in the arena. With a small one there is still room for some of the usual limit.
+constexpr std::uint64_t kLeastRestBytes = 256ULL << 20U;
+
+std::uint64_t rest_bytes(const ServerOptions& options) {
+  return options.rest_limit > 0 ? options.rest_limit : std::max(options.arena_limit / 2, kLeastRestBytes);
+}
+
+}  // namespace
 
 // Connections and lanes refer to the scheduler, that to the slabs, those to the arena: the order of the members.
 struct Server::Impl {
   Impl(std::unique_ptr<Arena> memory, const ServerOptions& options)
       : arena(std::move(memory)),
+        rest_budget(rest_bytes(options)),
         slabs(arena.get()),
         scheduler(arena.get(), &slabs, {[this](Clock::time_point when) { wake_at(when); }}) {
     IoThreadOptions io;
@@ -72,7 +84,8 @@ struct Server::Impl {
         return std::make_shared<Http2Connection>(thread, std::move(socket), std::move(stream), listener, context);
       };
     }
-    auto context = std::make_shared<const RestContext>(RestContext{&scheduler, &slabs, max_message_bytes});
+    auto context =
+        std::make_shared<const RestContext>(RestContext{&scheduler, &slabs, max_message_bytes, &rest_budget});
     return [=](IoThread* thread, UniqueFd socket) -> std::shared_ptr<Connection> {
       auto stream = make_stream(socket.get());
       if (stream == nullptr) return nullptr;
@@ -103,6 +116,7 @@ struct Server::Impl {
 
   const pid_t owner = ::getpid();
   std::unique_ptr<Arena> arena;
+  MemoryBudget rest_budget;
   SlabPool slabs;
   std::vector<std::unique_ptr<IoThread>> threads;
   std::unique_ptr<Timer> timer;

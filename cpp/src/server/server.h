@@ -25,6 +25,8 @@ namespace servoir {
 
 struct ServerOptions {
   std::uint64_t arena_limit = 1U << 30U;  // bytes
+  // For bodies and answers of REST clients, in bytes; 0: half of arena_limit, or 256 MiB where that is less.
+  std::uint64_t rest_limit = 0;
   std::uint32_t io_threads = 1;
   std::chrono::milliseconds sweep{5000};  // a connection's time-outs are 20 of it
 };

@@ -265,6 +265,78 @@ TEST_F(RestServerTest, SendsTheAnswerToAClientThatHasEndedItsSide) {
   EXPECT_TRUE(client.receive_until_end().starts_with("HTTP/1.1 405"));
 }
 
+TEST_F(RestServerTest, BoundsTheBodiesThatItHolds) {
+  ServerOptions options;
+  options.rest_limit = 1'000'000;
+  start(options);
+  const std::string address = listen(Protocol::kRest);
+  PlainClient slow(address);
+  const std::string long_body = std::string(2'000'000, ' ') + kBody;  // more than the limit: it is alone
+  const std::string long_post = post(long_body);
+  slow.send(long_post.substr(0, long_post.size() - 10));
+  PlainClient other(address);
+  HttpReply refused;
+  eventually(
+      [&] {
+        other.send(post(std::string(500'000, ' ') + kBody));
+        refused = read(&other);
+        return refused.status != 200;
+      },
+      "the body of the first takes the memory");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_NE(refused.body.find("other REST requests take all the memory"), std::string::npos) << refused.body;
+  other.send(post(kBody));
+  EXPECT_EQ(read(&other).status, 200) << "small ones are always served";
+  slow.send(long_post.substr(long_post.size() - 10));
+  EXPECT_EQ(read(&slow).status, 200);
+  other.send(post(std::string(500'000, ' ') + kBody));
+  EXPECT_EQ(read(&other).status, 200);
+}
+
+TEST_F(RestServerTest, BoundsTheAnswersThatNobodyReads) {
+  ServerOptions options;
+  options.rest_limit = 1'000'000;
+  start(options);
+  const std::string address = listen(Protocol::kRest);
+  std::string body = R"({"instances": [{"x": [)";
+  for (int i = 0; i < 3'000'000; ++i) body += "1.5,";  // an answer larger than any socket's buffers
+  body += "1.5]}]}";
+  auto deaf = std::make_unique<PlainClient>(address);
+  deaf->send(post(body));
+  eventually([&] { return server_->stats().requests == 1; }, "the request is read");
+  PlainClient other(address);
+  HttpReply refused;
+  eventually(
+      [&] {
+        other.send(post(body));
+        refused = read(&other);
+        return refused.status != 200;
+      },
+      "the answer of the first takes the memory");
+  EXPECT_EQ(refused.status, 503);
+  deaf.reset();
+  eventually(
+      [&] {
+        other.send(post(body));
+        return read(&other).status == 200;
+      },
+      "the memory is free again");
+}
+
+TEST_F(RestServerTest, HoldsBackRequestsWhoseAnswersNobodyReads) {
+  start();
+  PlainClient client(listen(Protocol::kRest));
+  std::string body = R"({"instances": [{"x": [)";
+  for (int i = 0; i < 1'000'000; ++i) body += "1.5,";
+  body += "1.5]}]}";
+  client.send(post(body));
+  std::string many;
+  for (int i = 0; i < 200; ++i) many += post(kBody);
+  client.send(many);
+  EXPECT_EQ(read(&client).status, 200);
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(read(&client).status, 200) << i;
+}
+
 TEST_F(RestServerTest, EndsIdleConnections) {
   ServerOptions options;
   options.sweep = std::chrono::milliseconds(5);
