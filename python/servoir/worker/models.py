@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from servoir import log
 from servoir.control import Message
 from servoir.encryption import DecryptionKey
 from servoir.server import limits, plan
@@ -81,8 +82,16 @@ def _open(
         if not os.path.isfile(config):
             raise RuntimeError(f"Parameter 'config_file' of model '{model.key}': there is no file '{config}'")
         options["config_file"] = config
-    if model.context is not None and model.context.thread_num is not None:
-        threads = model.context.thread_num
+    if model.context is not None:
+        threads = model.context.thread_num or threads
+        for setting in ("thread_affinity_core_list", "enable_parallel"):
+            if getattr(model.context, setting):
+                log.warning(
+                    "%s in the Context of model '%s' has no effect: threads are not pinned, and each batch is run by"
+                    " all threads of its model",
+                    setting,
+                    model.key,
+                )
     from servoir import backends  # not for workers without models
 
     opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options, key)

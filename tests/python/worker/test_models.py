@@ -271,6 +271,20 @@ def test_threads_and_device_settings_of_the_context(servable: Servable, fake_bac
     assert options["precision_mode"] == "fp16"
 
 
+def test_settings_of_the_context_without_effect_are_named(
+    servable: Servable, fake_backends: FakeBackends, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "from servoir.server import register\n"
+        "CONTEXT = register.Context(thread_affinity_core_list=[0, 1], enable_parallel=True)\n"
+    )
+    load(servable(text + CONFIG), FakeRuntime())  # type: ignore[arg-type]
+    said = capfd.readouterr().err
+    for setting in ("thread_affinity_core_list", "enable_parallel"):
+        assert said.count(f"{setting} in the Context of model 'a.xml;b.xml' has no effect") == 1
+    assert len(fake_backends.calls) == 2
+
+
 @pytest.mark.parametrize("device_type", [None, "cpu", "none"])
 def test_the_info_of_the_cpu_is_taken_whatever_the_cpu_is_called(
     servable: Servable, fake_backends: FakeBackends, device_type: str | None
