@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     out: str = arguments.out or f"{arguments.model}.enc"
     if os.path.isdir(out):
         out = os.path.join(out, os.path.basename(arguments.model))
+    elif not os.path.isdir(os.path.dirname(out) or "."):
+        raise EncryptionError(f"there is no directory '{os.path.dirname(out)}' to write to")
     pairs = [(arguments.model, out), *_weights(arguments.model, out)]
     for _, target in pairs:
         if os.path.exists(target):

@@ -102,6 +102,11 @@ def test_what_goes_wrong_is_said_in_a_line(
         model, "--key-file", tmp_path / "no"
     )
     assert "exists already; without --new-key it is used" in said(model, "--key-file", key_file, "--new-key")
+    for place in (tmp_path / "no" / "out", f"{tmp_path}/no/"):
+        assert f"there is no directory '{tmp_path}/no'" in said(
+            model, "--key-file", tmp_path / "new", "--new-key", "-o", place
+        )
+    assert not (tmp_path / "new").exists()
     assert not Path(f"{model}.enc").exists()
     assert run(model, "--key-file", key_file) == 0
     assert "exists already; name another file with -o" in said(model, "--key-file", key_file)
