@@ -6,6 +6,7 @@ All start functions go through here, so that a failure of any of them stops ever
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
@@ -38,6 +39,7 @@ class Running:
         self.usable_cores = _core.usable_cores()
         arena_limit = limits.arena_limit()
         io_threads = limits.io_threads(self.usable_cores)
+        limits.backend_threads(self.usable_cores, 1, 1)  # what is wrong with it is said before a worker asks
         log.info(
             "usable cores %g, arena limit %d MiB, I/O threads %d", self.usable_cores, arena_limit >> 20, io_threads
         )
@@ -148,14 +150,13 @@ def stops_on_failure(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            try:
-                if isinstance(error, Exception):
-                    # The exception has all of the text, and Python shows it below where the script does not catch it.
-                    first_line = str(error).partition("\n")[0]
+            if isinstance(error, Exception):
+                # The exception has all of the text, and Python shows it below where the script does not catch it.
+                first_line = str(error).partition("\n")[0]
+                with contextlib.suppress(ValueError):  # the log's own settings may be what is wrong
                     log.error("%s failed, everything is stopped: %s", function.__name__, first_line)
-                    log.info("%s", "".join(traceback.format_exception(error)).rstrip())
-            finally:  # the log's own settings may be what is wrong
-                stop()
+                    log.debug("%s", "".join(traceback.format_exception(error)).rstrip())
+            stop()
             if isinstance(error, RuntimeError):
                 # It says what was wrong: the user sees where in the script, not the way through this package.
                 error.with_traceback(None)

@@ -251,6 +251,28 @@ def test_a_model_that_no_backend_opens_is_shown_without_our_own_lines(run: Run) 
     assert err.count("openvin'") == 2
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("SERVOIR_ARENA_LIMIT_MB", "much", "a number >= 1"),
+        ("SERVOIR_IO_THREADS", "0", "a number >= 1"),
+        ("SERVOIR_BACKEND_THREADS", "-2", "a number >= 1"),
+        ("SERVOIR_LOG", "loud", "warning"),
+        ("GLOG_v", "5", "0…3"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_sentence(run: Run, variable: str, value: str, right: str) -> None:
+    script = run("server.start_servables(config())", **{variable: value})
+    status, _, err = script.end()
+    assert status == 1
+    assert err.count("Traceback") == 1, err
+    last = err.splitlines()[-1]
+    assert last.startswith(("RuntimeError: ", "ValueError: "))
+    for text in (variable, value, right):
+        assert text in last
+    assert script.log_files() == {}, "no worker was started"
+
+
 def test_a_crash_in_native_code_is_located(run: Run) -> None:
     text = "import faulthandler\n\ndef crash():\n    faulthandler._sigsegv()\n\ncrash()\n"
     script = run("server.start_servables(config())", servables={"s": text})
