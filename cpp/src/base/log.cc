@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <pthread.h>
 #include <spdlog/details/null_mutex.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
@@ -79,25 +80,38 @@ LogFile& log_file() {
   return forever.value;
 }
 
-// To the file; back to stderr with the reason, once for each reason, when that is not possible.
+// Held while a record is written, and while the process forks: a child would otherwise find the locks within (of the
+// sinks, of the file, of stderr) taken for ever by a thread that it does not have.
+class WholeRecord {
+ public:
+  WholeRecord() : lock_(mutex()) {}
+
+ private:
+  static std::mutex& mutex() {
+    static Forever<std::mutex> forever;
+    static const int registered =
+        ::pthread_atfork([] { forever.value.lock(); }, [] { forever.value.unlock(); }, [] { forever.value.unlock(); });
+    (void)registered;
+    return forever.value;
+  }
+
+  const std::lock_guard<std::mutex> lock_;
+};
+
+// To the file; back to stderr with the reason, once for each reason, when that is not possible. Under WholeRecord.
 void put_into_file(std::string_view record) {
-  static std::mutex mutex;
   static Forever<std::string> last;
   const Status written = log_file().write(record);
   if (written.ok()) return;
   std::string text(record);
-  {
-    const std::lock_guard lock(mutex);
-    if (last.value != written.message()) {
-      last.value = written.message();
-      text = "[ERROR] SERVING: " + last.value + "; records go to standard error instead\n" + text;
-    }
+  if (last.value != written.message()) {
+    last.value = written.message();
+    text = "[ERROR] SERVING: " + last.value + "; records go to standard error instead\n" + text;
   }
   (void)std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-// The formatter keeps what it has made of the time, hence the mutex; LogFile has its own.
-class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+class FileSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& record) override {
     if (!log_file().enabled()) return;
@@ -230,12 +244,14 @@ void set_log_directory(std::string directory, const LogFile::Limits& limits, Log
 
 void log_write_file(std::string record) {
   record += '\n';
+  const WholeRecord whole;
   put_into_file(record);
 }
 
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {
   const std::size_t slash = file.rfind('/');
   const std::string name(slash == std::string_view::npos ? file : file.substr(slash + 1));
+  const WholeRecord whole;
   logger().all.log(spdlog::source_loc{name.c_str(), line, ""}, spdlog_level(level),
                    spdlog::string_view_t(text.data(), text.size()));
 }

@@ -2,14 +2,17 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <regex>
 #include <thread>
+#include <vector>
 
 namespace servoir {
 namespace {
@@ -96,6 +99,35 @@ struct Case {
   LogLevel level;
   std::vector<std::string> ignored;  // names of the variables complained about
 };
+
+// A lock that another thread has at the moment of the fork stays taken in the child for ever.
+TEST(Log, AChildForkedInTheMiddleOfRecordsCanLog) {
+  const Level level(LogLevel::kInfo);
+  testing::internal::CaptureStderr();
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      while (!done) SERVOIR_INFO("a record of the parent");
+    });
+  }
+  int hung = 0;
+  for (int i = 0; i < 300 && hung == 0; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(5);  // ends it if it hangs
+      SERVOIR_INFO("a record of the child");
+      ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (!WIFEXITED(status)) ++hung;
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  (void)testing::internal::GetCapturedStderr();
+  EXPECT_EQ(hung, 0);
+}
 
 TEST(LogEnvironment, Table) {
   using enum LogLevel;
