@@ -10,6 +10,7 @@ namespace servoir::bindings {
 namespace {
 
 constexpr std::size_t kLongestText = 4000;  // of an error, in bytes
+constexpr std::size_t kLongestTraceback = 65536;
 constexpr int kTracebacksPerSecond = 10;
 
 std::string type_name(const py::handle& object) { return Py_TYPE(object.ptr())->tp_name; }
@@ -37,8 +38,11 @@ void log_traceback(const std::string& name, PyObject* type, PyObject* value, PyO
         py::module_::import("traceback")
             .attr("format_exception")(py::handle(type), value != nullptr ? py::handle(value) : py::none(),
                                       trace != nullptr ? py::handle(trace) : py::none());
-    SERVOIR_WARNING("function '" + name + "' failed:\n" + py::str("").attr("join")(lines).cast<std::string>());
-  } catch (const py::error_already_set&) {
+    // Texts may have lone surrogates (names of files that are not UTF-8), and any length; the end says what was raised.
+    const auto text = py::str("").attr("join")(lines).attr("encode")("utf-8", "backslashreplace").cast<std::string>();
+    const std::size_t from = text.size() > kLongestTraceback ? text.size() - kLongestTraceback : 0;
+    SERVOIR_WARNING("function '" + name + "' failed:\n" + (from > 0 ? "…" : "") + text.substr(from));
+  } catch (const std::exception&) {
     SERVOIR_WARNING("function '" + name + "' failed, and its traceback cannot be printed");
   }
 }

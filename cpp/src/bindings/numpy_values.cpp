@@ -60,6 +60,11 @@ std::string text_of(PyObject* object) {
   if (text) {
     Py_ssize_t size = 0;
     if (const char* utf8 = PyUnicode_AsUTF8AndSize(text.ptr(), &size)) return {utf8, static_cast<std::size_t>(size)};
+    // Lone surrogates, as in the name of a file that is not UTF-8.
+    PyErr_Clear();
+    const auto bytes =
+        py::reinterpret_steal<py::bytes>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "backslashreplace"));
+    if (bytes) return static_cast<std::string>(bytes);
   }
   PyErr_Clear();
   return {};

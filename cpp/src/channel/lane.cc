@@ -266,8 +266,11 @@ Status WorkerLane::post(std::span<const std::byte> record) {
   copy_into(place, record);
   if (lane.done.commit(bytes)) {
     const std::uint64_t one = 1;
-    // Fails only when the counter is at its limit, and then the descriptor is readable anyway.
-    [[maybe_unused]] const ssize_t put = ::write(lane.event.get(), &one, sizeof(one));
+    // EAGAIN means that the counter is at its limit, and then the descriptor is readable anyway. With anything else the
+    // server would never hear of this record, so the lane is at its end.
+    if (::write(lane.event.get(), &one, sizeof(one)) < 0 && errno != EAGAIN) {
+      return Status::FromErrno("waking the server (did a function close descriptors that it had not opened?)", errno);
+    }
   }
   return Status::Ok();
 }

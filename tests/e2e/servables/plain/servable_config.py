@@ -97,6 +97,34 @@ def picky(x):
     return register.add_stage(refuse_negative, x, outputs_count=1, tag="Preprocess")
 
 
+def refuse_undecodable(x):
+    raise FileNotFoundError(f"no file {os.fsdecode(bytes([0xFF, 0x41]))}")
+
+
+@register.register_method(output_names=["y"])
+def undecodable(x):
+    return register.add_stage(refuse_undecodable, x, outputs_count=1)
+
+
+def shut_everything(x):
+    os.closerange(3, 1000)
+    return x
+
+
+@register.register_method(output_names=["y"])
+def close_descriptors(x):
+    return register.add_stage(shut_everything, x, outputs_count=1)
+
+
+def refuse_at_length(x):
+    raise ValueError("long " * 4_000_000)
+
+
+@register.register_method(output_names=["y"])
+def lengthy(x):
+    return register.add_stage(refuse_at_length, x, outputs_count=1)
+
+
 def refuse_negative_in_batch(instances):
     for (x,) in instances:
         if (x < 0).any():
