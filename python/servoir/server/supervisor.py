@@ -307,7 +307,8 @@ class Supervisor:
         if served.number is not None:
             number, served.number = served.number, None
             served.answered = 0
-            self._server.withdraw(number, reason)
+            with contextlib.suppress(RuntimeError):  # the core is stopped before the workers
+                self._server.withdraw(number, reason)
 
     def _check_left(self, served: Served, last: Worker) -> None:
         if not served.gone():
