@@ -2,10 +2,16 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "base/checked.h"
 
 namespace servoir {
+namespace {
+
+constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
+
+}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> d) {
   assert(d.size() <= kMaxRank);
@@ -33,36 +39,46 @@ Result<Shape> Shape::from(std::span<const std::int64_t> dims) {
 
 bool Shape::dynamic() const { return std::ranges::find(view(), kDynamic) != view().end(); }
 
+bool Shape::has_zero() const { return std::ranges::find(view(), 0) != view().end(); }
+
+bool Shape::product_without_zeros(std::uint64_t* product) const {
+  *product = 1;
+  for (const std::int64_t dim : view()) {
+    if (dim == 0) continue;
+    if (!checked_mul(*product, static_cast<std::uint64_t>(dim), product) || *product > kLargest) return false;
+  }
+  return true;
+}
+
 Result<std::uint64_t> Shape::element_count() const {
   if (rank > kMaxRank) {
     return Status::InvalidArgument("a shape has " + std::to_string(rank) + " dimensions; at most " +
                                    std::to_string(kMaxRank) + " are supported");
   }
-  std::uint64_t count = 1;
   for (const std::int64_t dim : view()) {
     if (dim < 0) {
       return Status::InvalidArgument("the shape " + text() + " of a tensor has the dimension " + std::to_string(dim) +
                                      "; each must be 0 or more");
     }
   }
-  // A zero anywhere makes the product zero, however large the others are.
-  if (std::ranges::find(view(), 0) != view().end()) return std::uint64_t{0};
-  for (const std::int64_t dim : view()) {
-    if (!checked_mul(count, static_cast<std::uint64_t>(dim), &count)) {
-      return Status::InvalidArgument("the shape " + text() + " has more elements than 64 bits can count");
-    }
+  std::uint64_t count = 0;
+  if (!product_without_zeros(&count)) {
+    return Status::InvalidArgument("the shape " + text() + " has more elements than 63 bits can count" +
+                                   (has_zero() ? ", its zeros left out" : ""));
   }
-  return count;
+  return has_zero() ? 0 : count;
 }
 
 Result<std::uint64_t> Shape::byte_size(DataType type) const {
   SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t count, element_count());
   std::uint64_t bytes = 0;
-  if (!checked_mul(count, element_bytes(type), &bytes)) {
+  (void)product_without_zeros(&bytes);
+  if (!checked_mul(bytes, element_bytes(type), &bytes) || bytes > kLargest) {
     return Status::InvalidArgument("a " + std::string(name_of(type)) + " tensor of shape " + text() +
-                                   " has more bytes than 64 bits can count");
+                                   " has more bytes than 63 bits can count" +
+                                   (has_zero() ? ", its zeros left out" : ""));
   }
-  return bytes;
+  return count == 0 ? 0 : bytes;
 }
 
 Shape Shape::with_rows(std::int64_t rows) const {

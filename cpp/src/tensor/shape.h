@@ -31,7 +31,8 @@ struct Shape {
 
   [[nodiscard]] std::span<const std::int64_t> view() const { return {dims.data(), rank}; }
   [[nodiscard]] bool dynamic() const;
-  // Product of the dimensions, 1 for rank 0; InvalidArgument on overflow or a dynamic or negative dimension.
+  // Product of the dimensions, 1 for rank 0; InvalidArgument on a dynamic or negative dimension, and where the product
+  // of those that are not zero needs more than 63 bits: numpy refuses such shapes as well, even with a zero among them.
   [[nodiscard]] Result<std::uint64_t> element_count() const;
   // element_count() * element_bytes(type), checked.
   [[nodiscard]] Result<std::uint64_t> byte_size(DataType type) const;
@@ -42,6 +43,10 @@ struct Shape {
   // "[1, 3, 224]"; a dynamic dimension is "?".
   [[nodiscard]] std::string text() const;
   bool operator==(const Shape&) const = default;
+
+ private:
+  [[nodiscard]] bool has_zero() const;
+  [[nodiscard]] bool product_without_zeros(std::uint64_t* product) const;
 };
 
 }  // namespace servoir

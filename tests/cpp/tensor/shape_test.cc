@@ -28,16 +28,19 @@ TEST(Shape, ElementsAndBytes) {
   EXPECT_EQ(*(Shape{4, 0, 9}.element_count()), 0U);
 }
 
-TEST(Shape, ZeroWinsOverWhatWouldOverflowAndNegativeOverZero) {
-  EXPECT_EQ(*(Shape{kLarge, kLarge, 0}.element_count()), 0U);
+TEST(Shape, AZeroHidesNeitherOverflowNorANegativeDimension) {
+  EXPECT_EQ(*(Shape{kLarge, 0}.element_count()), 0U);
+  EXPECT_FALSE((Shape{kLarge, kLarge, 0}.element_count().ok())) << "numpy refuses it";
+  EXPECT_EQ(*(Shape{kLarge, 0}.byte_size(DataType::kInt8)), 0U);
+  EXPECT_FALSE((Shape{kLarge, 0}.byte_size(DataType::kInt16).ok())) << "numpy refuses it";
   EXPECT_FALSE((Shape{0, -2}.element_count().ok()));
 }
 
 TEST(Shape, OverflowIsAnError) {
-  EXPECT_TRUE((Shape{kLarge, 2}.element_count().ok()));
-  EXPECT_EQ((Shape{kLarge, 3}.element_count().status().code()), Code::kInvalidArgument);
-  EXPECT_EQ((Shape{kLarge, 2}.byte_size(DataType::kInt16).status().code()), Code::kInvalidArgument);
-  EXPECT_EQ((Shape{kLarge, 2}.byte_size(DataType::kInt8).status().code()), Code::kOk);
+  EXPECT_TRUE((Shape{kLarge, 1}.element_count().ok()));
+  EXPECT_EQ((Shape{kLarge, 2}.element_count().status().code()), Code::kInvalidArgument);
+  EXPECT_EQ((Shape{kLarge, 1}.byte_size(DataType::kInt16).status().code()), Code::kInvalidArgument);
+  EXPECT_EQ((Shape{kLarge, 1}.byte_size(DataType::kInt8).status().code()), Code::kOk);
 }
 
 TEST(Shape, DynamicIsForDescriptionsOnly) {
