@@ -83,7 +83,7 @@ def open_model(
         if refusals:
             log.warning("the model is run by %s instead, because of: %s", candidate.name, "; ".join(refusals))
         log.info("backend %s %s runs %s on %d threads", candidate.name, version, ", ".join(paths), threads)
-        return OpenedModel(candidate.name, opened)
+        return OpenedModel(candidate.name, version, opened)
     raise BackendError("\n".join([f"no backend can run {', '.join(repr(path) for path in paths)}", *refusals]))
 
 

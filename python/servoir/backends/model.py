@@ -65,6 +65,7 @@ class Backend(Protocol):
 @dataclass(frozen=True)
 class OpenedModel:
     backend: str
+    version: str  # the runtime's
     subgraphs: list[Subgraph]  # one for each file
 
 

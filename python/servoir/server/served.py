@@ -27,6 +27,7 @@ class Served:
     extra_started: bool = False
     answered: int = 0  # instances answered at the last crash
     threads: int | None = None  # of each model
+    backends: list[str] = field(default_factory=list)  # that run the models, each with its version
 
     def first_workers(self) -> list[Worker]:
         """One a device; without devices the extra workers, which load the models themselves."""
@@ -50,6 +51,7 @@ class Served:
                     " they may not change while the servable is served"
                 )
             self.threads = ready["threads"]
+            self.backends = ready["backends"]
 
     def has_functions(self) -> bool:
         return self.spec is not None and any(callee["kind"] == "function" for callee in self.spec["callees"])
@@ -122,8 +124,9 @@ class Launch:
             line = f"Servable '{plan.name}' version {plan.version}: {count} worker{'s' if count > 1 else ''}"
             if models and served.threads is not None:
                 line += (
-                    f", threads per model: {served.threads} (usable cores {served.usable_cores:g} /"
-                    f" {served.sharing_workers} workers with models / {models} models)"
+                    f", models run by {' and '.join(served.backends)}, threads per model: {served.threads}"
+                    f" (usable cores {served.usable_cores:g} / {served.sharing_workers} workers with models /"
+                    f" {models} models)"
                 )
             lines.append(line)
         return lines

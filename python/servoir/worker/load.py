@@ -52,6 +52,7 @@ def load(message: Message, runtime: WorkerRuntime) -> Message:
         "functions": functions,
         "models": [index for index, callee in enumerate(spec["callees"]) if callee["kind"] == "model" and opened],
         "threads": threads,
+        "backends": sorted({model.backend for model in opened}),
     }
 
 

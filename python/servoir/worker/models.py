@@ -26,6 +26,7 @@ class LoadedFiles:
     model: Model
     subgraphs: Sequence[Subgraph]
     max_batch: int
+    backend: str  # "openvino 2026.4.1"
 
     def loaded(self) -> LoadedModel:
         return LoadedModel([_ports(self.model, subgraph) for subgraph in self.subgraphs], self.max_batch)
@@ -95,7 +96,8 @@ def _open(
     from servoir import backends  # not for workers without models
 
     opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options, key)
-    return LoadedFiles(model, opened.subgraphs, max_batch(model, opened.subgraphs))
+    batch = max_batch(model, opened.subgraphs)
+    return LoadedFiles(model, opened.subgraphs, batch, f"{opened.backend} {opened.version}")
 
 
 def _device(message: Message) -> str:

@@ -88,11 +88,11 @@ def test_models_whose_batch_dimension_is_wrong(
 
 def test_ports_are_those_of_one_instance() -> None:
     model = declare_model("a", without_batch_dim_inputs=1)
-    opened = models.LoadedFiles(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8)
+    opened = models.LoadedFiles(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8, "fake 1.2")
     (ports,) = opened.loaded().subgraphs
     assert [(port["shape"], port["batched"]) for port in ports.inputs] == [([4, -1], True), ([3], False), (None, True)]
     assert [(port["name"], port["shape"], port["batched"]) for port in ports.outputs] == [("y0", [], True)]
-    whole = models.LoadedFiles(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1)
+    whole = models.LoadedFiles(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1, "fake 1.2")
     assert [port["shape"] for port in whole.loaded().subgraphs[0].inputs] == [[8, 4]]
 
 
@@ -138,7 +138,7 @@ class FakeBackends(types.ModuleType):
         self.calls.append((paths, model_format, backend, threads, device_id, options))
         made = [subgraph([[4, 2]], [[4]]) for _ in paths]
         self.opened += made
-        return types.SimpleNamespace(subgraphs=made)
+        return types.SimpleNamespace(backend=backend or "fake", version="1.2", subgraphs=made)
 
 
 @pytest.fixture
@@ -226,6 +226,7 @@ def test_load(servable: Servable, fake_backends: FakeBackends, tmp_path: Path) -
         ),
     ]
     assert (ready["functions"], ready["models"], ready["threads"]) == ([3, 4], [0, 1, 2], 4)
+    assert ready["backends"] == ["fake 1.2", "onnxruntime 1.2"]
     assert [callee["max_batch"] for callee in ready["spec"]["callees"]] == [4, 4, 4, 4, 256]
     assert runtime.functions == [
         (3, "many", {"inputs": 1, "outputs": 1, "batched": True, "name": "many"}),
@@ -308,7 +309,14 @@ def test_an_extra_worker_takes_the_graph_from_the_server(servable: Servable, fak
     runtime: Any = FakeRuntime()
     ready = load(message | {"loads_models": False, "device_id": None, "spec": spec}, runtime)
     assert fake_backends.calls == []
-    assert ready == {"type": "ready", "spec": None, "functions": [3, 4], "models": [], "threads": None}
+    assert ready == {
+        "type": "ready",
+        "spec": None,
+        "functions": [3, 4],
+        "models": [],
+        "threads": None,
+        "backends": [],
+    }
     assert [function[:2] for function in runtime.functions] == [(3, "many"), (4, "one")]
     second: Model = sys.modules[f"{message['name']}.servable_config"].second
     assert second.call(7, subgraph=1) == 2
