@@ -354,7 +354,7 @@ TEST_F(GrpcServerTest, AReaderThatStopsHoldsUpNobodyElse) {
 
 TEST_F(GrpcServerTest, EndsWithAClientThatNeverReads) {
   ServerOptions options;
-  options.sweep = std::chrono::milliseconds(5);  // so its patience is 100 ms
+  options.sweep = std::chrono::milliseconds(25);  // so its patience is 500 ms
   start(options);
   const std::string address = listen(Protocol::kGrpc);
   GrpcClient slow(address, 4096, false);
@@ -367,7 +367,7 @@ TEST_F(GrpcServerTest, EndsWithAClientThatNeverReads) {
 
 TEST_F(GrpcServerTest, EndsACallWhoseMessageDoesNotGoOn) {
   ServerOptions options;
-  options.sweep = std::chrono::milliseconds(5);
+  options.sweep = std::chrono::milliseconds(25);
   start(options);
   GrpcClient client(listen(Protocol::kGrpc));
   const std::int32_t stream =
@@ -379,7 +379,7 @@ TEST_F(GrpcServerTest, EndsACallWhoseMessageDoesNotGoOn) {
 
 TEST_F(GrpcServerTest, EndsConnectionsThatDoNotGetToHttp2) {
   ServerOptions options;
-  options.sweep = std::chrono::milliseconds(5);
+  options.sweep = std::chrono::milliseconds(25);
   start(options);
   const std::string address = listen(Protocol::kGrpc);
   GrpcClient idle(address);

@@ -350,7 +350,7 @@ TEST_F(RestServerTest, EndsIdleConnections) {
 
 TEST_F(RestServerTest, WaitsForItsWorkerLongerThanForAClient) {
   ServerOptions options;
-  options.sweep = std::chrono::milliseconds(1);
+  options.sweep = std::chrono::milliseconds(10);
   start(options);
   PlainClient client(listen(Protocol::kRest));
   PlainClient idle(server_->listener_address(listener_).value());
