@@ -170,7 +170,7 @@ FLOATS = np.zeros(3, np.float32)
         (FLOATS, {"data": b""}, ["12 bytes", "0 came"]),
         (FLOATS, {"data": b"x" * 13}, ["12 bytes", "13 came"]),
         (FLOATS, {"dims": [-3]}, ["-3", "0 or more"]),
-        (FLOATS, {"dims": [2**62, 2**62]}, ["more", "64 bits"]),
+        (FLOATS, {"dims": [2**62, 2**62]}, ["more", "63 bits"]),
         (FLOATS, {"dims": [0, 3], "data": b""}, ["[0, 3]", "only the last one may be 0"]),
         (FLOATS, {"dims": [1] * 40}, ["40 dimensions", "at most"]),
         (FLOATS, {"dtype": 0}, ["MS_UNKNOWN", "expected 1"]),
