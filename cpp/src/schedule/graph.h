@@ -34,8 +34,8 @@ struct CalleeSpec {
   std::uint32_t subgraph = 0;  // of the model
   std::uint32_t inputs = 0;
   std::uint32_t outputs = 0;
-  std::uint32_t max_batch = 1;                  // instances in one batch, at most
-  bool called_singly = false;  // a function called once for each instance: a batch only saves trips to the worker
+  std::uint32_t max_batch = 1;  // instances in one batch, at most
+  bool called_singly = false;   // a function called once for each instance: a batch only saves trips to the worker
   std::chrono::nanoseconds max_queue_delay{0};  // how long the oldest instance may wait for more, with a worker idle
   std::vector<PortSpec> input_ports;            // models only
   std::vector<PortSpec> output_ports;           // models only

@@ -171,6 +171,7 @@ FLOATS = np.zeros(3, np.float32)
         (FLOATS, {"data": b"x" * 13}, ["12 bytes", "13 came"]),
         (FLOATS, {"dims": [-3]}, ["-3", "0 or more"]),
         (FLOATS, {"dims": [2**62, 2**62]}, ["more", "63 bits"]),
+        (FLOATS, {"dims": [2**62, 2**62, 0], "data": b""}, ["more", "63 bits", "zeros left out"]),
         (FLOATS, {"dims": [0, 3], "data": b""}, ["[0, 3]", "only the last one may be 0"]),
         (FLOATS, {"dims": [1] * 40}, ["40 dimensions", "at most"]),
         (FLOATS, {"dtype": 0}, ["MS_UNKNOWN", "expected 1"]),
