@@ -24,6 +24,9 @@ every backend that it has installed.
 
   -p DIR                    a backend's library directory, for instance SITE-PACKAGES/openvino/libs; may be repeated.
                             Without -p the directories are looked up in the active Python
+  -e cpu                    first build the embedded backend, OpenCV DNN, from source (third_party/opencv_dnn), and put it
+                            into the wheel: it needs no other package. Takes some CPU minutes once, then comes from a cache
+  -V VARIANT                with -e: the instructions it may use: generic (default), avx2, avx512, native
   -j N                      compile N files at a time (default: the cores this process may use)
   -d                        debug build
   -v                        show what the tools print
@@ -52,6 +55,8 @@ argument_of() {
 
 action=wheel
 backend_dirs=()
+engine=
+variant=
 jobs=$(nproc)
 build_type=Release
 verbose=no
@@ -68,9 +73,9 @@ choose_action() {
 }
 
 while (($#)); do
-  # -j8, -pDIR, -ton and --sanitize=address are read as -j 8, -p DIR, -t on and --sanitize address.
+  # -j8, -pDIR, -ton, -ecpu, -Vavx2 and --sanitize=address are read as -j 8, -p DIR, -t on and --sanitize address.
   case $1 in
-    -[pjt]?*) set -- "${1:0:2}" "${1:2}" "${@:2}" ;;
+    -[pjteV]?*) set -- "${1:0:2}" "${1:2}" "${@:2}" ;;
     --sanitize=*) set -- --sanitize "${1#*=}" "${@:2}" ;;
   esac
   case $1 in
@@ -107,7 +112,16 @@ while (($#)); do
       usage
       exit 0
       ;;
-    -e | -V) wrong_usage "option $1 (backends built from source) is not there yet, it comes with a later version" ;;
+    -e)
+      argument_of -e $# "${2-}" "an engine (cpu)"
+      engine=$2
+      shift
+      ;;
+    -V)
+      argument_of -V $# "${2-}" "a variant (generic, avx2, avx512, native)"
+      variant=$2
+      shift
+      ;;
     -*) wrong_usage "unknown option '$1'" ;;
     *) wrong_usage "unexpected argument '$1'" ;;
   esac
@@ -119,6 +133,13 @@ if [[ $action == demo && -n $sanitizer ]]; then
 fi
 if [[ $action == test && $cpp_tests == off ]]; then
   wrong_usage "--test needs the C++ tests; leave -t off out"
+fi
+
+if [[ -n $variant && -z $engine ]]; then
+  wrong_usage "-V says how the backend of -e is built; it needs -e"
+fi
+if [[ -n $engine ]]; then
+  bash "$root/third_party/opencv_dnn/build.sh" --check -e "$engine" -V "${variant:-generic}" || exit 2
 fi
 
 log_dir=$root/build/log
@@ -149,6 +170,7 @@ case $action in
     else
       require_packages "${build_packages[@]}"
       require_python "$python"
+      build_embedded_backend
       tools=$(tools_environment "$python")
       find_backends "$python"
       build_wheel "$tools" "${cpp_tests:-off}"
@@ -158,6 +180,7 @@ case $action in
   demo)
     require_packages "${build_packages[@]}" "${demo_packages[@]}"
     require_python "$python"
+    build_embedded_backend
     checkout_environment "$python" examples
     find_backends "$root/.venv/bin/python"
     build_wheel "$root/.venv" off
@@ -172,6 +195,7 @@ case $action in
     else
       require_packages "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
       require_python "$python"
+      build_embedded_backend
       checkout_environment "$python" test
       find_backends "$root/.venv/bin/python"
       build_wheel "$root/.venv" on

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
-# Uses root, jobs, verbose, build_type, backend_dirs; sets wheel.
+# Uses root, jobs, verbose, build_type, engine, variant, backend_dirs; sets wheel.
 
 # find_backends PYTHON: without -p, the backends that PYTHON has installed.
 find_backends() {
@@ -15,6 +15,15 @@ find_backends() {
       say "with the backend in $directory"
     done
   fi
+}
+
+# build_embedded_backend: with -e, OpenCV DNN from source, whose directory then is one like those of -p.
+build_embedded_backend() {
+  [[ -n $engine ]] || return 0
+  local options=(-e "$engine" -V "${variant:-generic}" -j "$jobs") directory
+  [[ $verbose == no ]] || options+=(-v)
+  directory=$(bash "$root/third_party/opencv_dnn/build.sh" "${options[@]}") || exit
+  backend_dirs+=("$directory/lib")
 }
 
 # build_wheel ENVIRONMENT on|off: builds with the tools of ENVIRONMENT, C++ tests or not, and sets wheel to the file in dist/.

@@ -3,6 +3,7 @@
     backend       formats            how
     openvino      OpenVINO IR, ONNX  native plug-in, no Python on the way of a batch
     onnxruntime   ONNX               Python package, in place on the arena
+    opencv_dnn    ONNX               native plug-in with OpenCV inside, where the wheel was built with it
     mindspore     MindIR             Python package
 
 Where several can run a file, the first in this table that is installed and opens it is taken; `backend=` of
@@ -34,6 +35,12 @@ def _onnxruntime() -> Backend:
     return OnnxRuntime()
 
 
+def _opencv_dnn() -> Backend:
+    from servoir.backends.opencv_dnn import OpenCvDnn
+
+    return OpenCvDnn()
+
+
 def _mindspore() -> Backend:
     from servoir.backends.mindspore import MindSpore
 
@@ -44,6 +51,7 @@ def _mindspore() -> Backend:
 _BACKENDS: dict[str, Callable[[], Backend]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
+    "opencv_dnn": _opencv_dnn,
     "mindspore": _mindspore,
 }
 # Names of formats that users know them by.

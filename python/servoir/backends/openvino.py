@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from servoir._core import NativeBackend, NativeModel
-from servoir.backends.model import Array, BackendError, Port, warm_up
+from servoir._core import NativeBackend
+from servoir.backends.model import BackendError
 from servoir.backends.model_file import ModelFile, read_model_file, weights_path
+from servoir.backends.native import NativeSubgraph, plugin_path, recorded_directories
 from servoir.backends.options import read_options
 
-if TYPE_CHECKING:
-    from servoir._core import WorkerRuntime
-
-_PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "plugins")
-_PLUGIN = "libservoir_openvino.so"
 _PRECISIONS = {"origin": "f32", "fp16": "f16"}
 
 
@@ -64,35 +58,21 @@ def _weights(file: ModelFile) -> list[ModelFile]:
     return [read_model_file(path, file.key)] if path is not None and os.path.isfile(path) else []
 
 
-def plugin_path() -> str:
-    """The plug-in's file; SERVOIR_PLUGIN_DIR names another directory than the package's own."""
-    return os.path.join(os.environ.get("SERVOIR_PLUGIN_DIR") or _PLUGINS, _PLUGIN)
-
-
 def search_places() -> list[tuple[str, str]]:
     """Directories (or files) where OpenVINO's libraries may be, in order, each with the reason."""
     places = []
     if given := os.environ.get("SERVOIR_OPENVINO_DIR"):
         places.append((given, "SERVOIR_OPENVINO_DIR"))
-    places += [(directory, "the build had it there") for directory in _recorded_directories()]
+    places += [(directory, "the build had it there") for directory in recorded_directories()]
     spec = importlib.util.find_spec("openvino")
     for root in (spec.submodule_search_locations or []) if spec else []:
         places.append((os.path.join(root, "libs"), "the Python package openvino"))
     return places
 
 
-def _recorded_directories() -> list[str]:
-    path = os.path.join(os.path.dirname(plugin_path()), "backend_dirs.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            return [str(directory) for directory in json.load(file)["directories"]]
-    except FileNotFoundError:
-        return []
-
-
 @functools.cache
 def load() -> NativeBackend:
-    path = plugin_path()
+    path = plugin_path("openvino")
     if not os.path.isfile(path):
         raise BackendError(
             f"the plug-in '{path}' is not there: this Servoir was built without OpenVINO's headers (bash build.sh -p"
@@ -102,30 +82,3 @@ def load() -> NativeBackend:
         return NativeBackend.load(path, search_places())
     except RuntimeError as error:
         raise BackendError(f"{error}\n(pip install openvino, or set SERVOIR_OPENVINO_DIR)") from error
-
-
-class NativeSubgraph:
-    """A model's file opened by a native backend."""
-
-    def __init__(self, model: NativeModel, path: str) -> None:
-        self._model = model
-        self._name = os.path.basename(path)
-        self.inputs: list[Port] = model.inputs
-        self.outputs: list[Port] = model.outputs
-
-    def execute_copied(self, inputs: Sequence[Array]) -> list[Array]:
-        return self._model.execute(inputs)
-
-    def register(
-        self,
-        runtime: WorkerRuntime,
-        callee: int,
-        *,
-        max_batch: int,
-        with_batch_dim: bool,
-        unbatched_inputs: Sequence[int],
-    ) -> None:
-        warm_up(self, self._name)
-        runtime.add_native_model(
-            callee, self._model, max_batch=max_batch, with_batch_dim=with_batch_dim, unbatched_inputs=unbatched_inputs
-        )

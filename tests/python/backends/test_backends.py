@@ -1,4 +1,4 @@
-"""Models of both backends: what they tell of their inputs and outputs, and what they answer in a model lane."""
+"""Backends that run ONNX files: what they tell of inputs and outputs, and what they answer in a model lane."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import onnx_models
 import pytest
 from servoir import backends
+from servoir.backends.native import plugin_path
 
 if TYPE_CHECKING:
     from in_process import InProcess
 
-BACKENDS = ("openvino", "onnxruntime")  # those that run ONNX files
+BACKENDS = ("openvino", "onnxruntime", "opencv_dnn")
 DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 DTYPES += ["float16", "float32", "float64"]
 
@@ -24,7 +25,10 @@ def open_one(path: str, backend: str, threads: int = 1, **options: str) -> Any:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    name = str(request.param)
+    if name == "opencv_dnn" and not Path(plugin_path(name)).is_file():
+        pytest.skip("the embedded backend is not in this build (build.sh -e cpu)")
+    return name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

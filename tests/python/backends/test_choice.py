@@ -9,7 +9,7 @@ from typing import Any
 import onnx_models
 import pytest
 from servoir import backends
-from servoir.backends import openvino
+from servoir.backends import native, openvino
 from servoir.backends.file_format import file_format
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
@@ -89,7 +89,7 @@ def test_every_library_tried_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "libopenvino_c.so.1"
     broken.write_bytes(b"not a library at all, but long enough to have an ELF header in it if it were one....")
     with pytest.raises(RuntimeError) as raised:
-        NativeBackend.load(openvino.plugin_path(), [("/nowhere", "the user said so"), str(tmp_path)])
+        NativeBackend.load(native.plugin_path("openvino"), [("/nowhere", "the user said so"), str(tmp_path)])
     text = str(raised.value)
     assert "/nowhere (the user said so): does not exist" in text
     assert f"{broken} (given): is not an ELF file" in text

@@ -38,8 +38,8 @@ def build(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["--demo", "--test"], "--demo and --test exclude each other"),
         (["--demo", "--sanitize", "thread"], "--demo and --sanitize exclude each other"),
         (["--test", "-t", "off"], "--test needs the C++ tests"),
-        (["-e", "opencv"], "option -e (backends built from source) is not there yet"),
-        (["-V", "4.10"], "option -V (backends built from source) is not there yet"),
+        (["-V", "avx2"], "-V says how the backend of -e is built; it needs -e"),
+        (["-e"], "option -e needs an engine (cpu) behind it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -50,6 +50,21 @@ def test_a_wrong_command_line_is_refused_with_one_line(options: list[str], text:
     assert done.stderr.startswith("build.sh: ")
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["-e", "gpu"], "engine (-e) 'gpu' is unknown; this recipe knows cpu"),
+        (["-ecpu", "-Vsse9"], "variant (-V) 'sse9' is unknown; this recipe knows generic avx2 avx512 native"),
+    ],
+    ids=["engine", "variant"],
+)
+def test_the_recipe_refuses_what_it_does_not_know(options: list[str], text: str) -> None:
+    """Before anything is installed or built."""
+    done = build(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"third_party/opencv_dnn/build.sh: {text}\n"
 
 
 def test_help_names_every_option() -> None:

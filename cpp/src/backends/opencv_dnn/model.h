@@ -1,0 +1,80 @@
+// A model read by OpenCV's dnn module, and an instance of it that runs.
+//
+// A Model keeps the file and what it says of its inputs and outputs; it is not changed after open(). An Instance has a
+// network of its own (one is made for one batch at a time). Inputs are handed over where they lie; OpenCV keeps outputs
+// in tensors of its own, from where they are copied into the caller's rooms, or which the caller reads where he gave
+// none. OpenCV is linked into the plug-in, so there is no runtime to look for; its number of threads is one for the
+// process, and set before each batch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <opencv2/dnn.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "servoir/backend.h"
+
+namespace servoir::opencv_dnn {
+
+// Empty: all is well. Else what went wrong, and the code for it.
+struct Failure {
+  std::uint32_t code = SERVOIR_OK;
+  std::string text;
+  [[nodiscard]] bool failed() const { return code != SERVOIR_OK; }
+};
+
+struct Port {
+  std::string name;
+  int type = -1;               // OpenCV's
+  servoir_port description{};  // its name points to the string above
+};
+
+class Model {
+ public:
+  using Options = std::vector<std::pair<std::string, std::string>>;
+
+  static Failure open(const char* path, const Options& options, std::unique_ptr<Model>* model);
+  // `name` is for messages.
+  static Failure open(const char* name, const void* data, std::uint64_t bytes, const Options& options,
+                      std::unique_ptr<Model>* model);
+
+  [[nodiscard]] const std::vector<Port>& inputs() const { return inputs_; }
+  [[nodiscard]] const std::vector<Port>& outputs() const { return outputs_; }
+
+ private:
+  friend class Instance;
+  Model() = default;
+  Failure read(const std::string& name, const Options& options);
+  [[nodiscard]] Failure make_network(cv::dnn::Net* network) const;
+  Failure read_ports(bool inputs, std::vector<Port>* ports) const;
+
+  std::string path_;
+  std::vector<char> content_;  // of a file in memory
+  bool in_memory_ = false;
+  int threads_ = 0;  // 0: OpenCV's own choice
+  cv::dnn::Net network_;
+  std::vector<Port> inputs_;
+  std::vector<Port> outputs_;
+};
+
+class Instance {
+ public:
+  static Failure create(const Model& model, const std::string& device, std::unique_ptr<Instance>* instance);
+
+  Failure execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
+                  std::uint64_t output_count);
+
+ private:
+  explicit Instance(const Model& model) : model_(model) {}
+  Failure set_input(std::size_t index, const servoir_buffer& buffer);
+  Failure give_output(std::size_t index, servoir_buffer* buffer);
+
+  const Model& model_;
+  cv::dnn::Net network_;
+  std::vector<std::string> output_names_;
+  std::vector<cv::Mat> outputs_;  // of the last batch
+};
+
+}  // namespace servoir::opencv_dnn

@@ -1,0 +1,54 @@
+"""The backend OpenCV DNN: ONNX files, through a native plug-in that has OpenCV inside and needs no other package."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+
+from servoir import log
+from servoir._core import NativeBackend
+from servoir.backends.model import BackendError
+from servoir.backends.model_file import ModelFile
+from servoir.backends.native import NativeSubgraph, plugin_path
+from servoir.backends.options import read_options
+
+
+class OpenCvDnn:
+    name = "opencv_dnn"
+    formats: tuple[str, ...] = ("onnx",)
+
+    def version(self) -> str:
+        return load().version
+
+    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> NativeSubgraph:
+        settings = {"threads": str(threads)}
+        for key, value in read_options(options).items():
+            if key == "precision_mode":
+                if value != "origin":
+                    log.warning("precision_mode '%s' has no effect: OpenCV DNN computes as the file says", value)
+                continue
+            settings[key] = value
+        backend = load()
+        try:
+            if file.content is None:
+                model = backend.open(file.path, settings)
+            else:
+                model = backend.open_in_memory([(file.path, file.content)], settings)
+        except RuntimeError as error:
+            raise BackendError(f"OpenCV DNN {backend.version} cannot open '{file.path}': {error}") from error
+        return NativeSubgraph(model, file.path)
+
+
+@functools.cache
+def load() -> NativeBackend:
+    path = plugin_path("opencv_dnn")
+    if not os.path.isfile(path):
+        raise BackendError(
+            f"the plug-in '{path}' is not there: this Servoir was built without the embedded backend (bash build.sh"
+            f" -e cpu builds it)"
+        )
+    try:
+        return NativeBackend.load(path, [])
+    except RuntimeError as error:
+        raise BackendError(str(error)) from error
