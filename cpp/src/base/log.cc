@@ -82,23 +82,13 @@ LogFile& log_file() {
 
 // Held while a record is written, and while the process forks: a child would otherwise find the locks within (of the
 // sinks, of the file, of stderr) taken for ever by a thread that it does not have.
-class WholeRecord {
- public:
-  WholeRecord() : lock_(mutex()) {}
+constinit std::mutex g_record;
 
- private:
-  static std::mutex& mutex() {
-    static Forever<std::mutex> forever;
-    static const int registered =
-        ::pthread_atfork([] { forever.value.lock(); }, [] { forever.value.unlock(); }, [] { forever.value.unlock(); });
-    (void)registered;
-    return forever.value;
-  }
+// When the library is loaded: with the first record it would be too late, for a fork in the middle of that.
+[[maybe_unused]] const int g_held_by_fork =
+    ::pthread_atfork([] { g_record.lock(); }, [] { g_record.unlock(); }, [] { g_record.unlock(); });
 
-  const std::lock_guard<std::mutex> lock_;
-};
-
-// To the file; back to stderr with the reason, once for each reason, when that is not possible. Under WholeRecord.
+// To the file; back to stderr with the reason, once for each reason, when that is not possible. Under g_record.
 void put_into_file(std::string_view record) {
   static Forever<std::string> last;
   const Status written = log_file().write(record);
@@ -244,14 +234,14 @@ void set_log_directory(std::string directory, const LogFile::Limits& limits, Log
 
 void log_write_file(std::string record) {
   record += '\n';
-  const WholeRecord whole;
+  const std::lock_guard whole(g_record);
   put_into_file(record);
 }
 
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {
   const std::size_t slash = file.rfind('/');
   const std::string name(slash == std::string_view::npos ? file : file.substr(slash + 1));
-  const WholeRecord whole;
+  const std::lock_guard whole(g_record);
   logger().all.log(spdlog::source_loc{name.c_str(), line, ""}, spdlog_level(level),
                    spdlog::string_view_t(text.data(), text.size()));
 }
