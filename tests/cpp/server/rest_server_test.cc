@@ -299,9 +299,9 @@ TEST_F(RestServerTest, BoundsTheAnswersThatNobodyReads) {
   start(options);
   const std::string address = listen(Protocol::kRest);
   std::string body = R"({"instances": [{"x": [)";
-  for (int i = 0; i < 3'000'000; ++i) body += "1.5,";  // an answer larger than any socket's buffers
+  for (int i = 0; i < 3'000'000; ++i) body += "1.5,";  // an answer larger than the sockets' buffers
   body += "1.5]}]}";
-  auto deaf = std::make_unique<PlainClient>(address);
+  auto deaf = std::make_unique<PlainClient>(address, 65'536);
   deaf->send(post(body));
   eventually([&] { return server_->stats().requests == 1; }, "the request is read");
   PlainClient other(address);
@@ -325,7 +325,7 @@ TEST_F(RestServerTest, BoundsTheAnswersThatNobodyReads) {
 
 TEST_F(RestServerTest, HoldsBackRequestsWhoseAnswersNobodyReads) {
   start();
-  PlainClient client(listen(Protocol::kRest));
+  PlainClient client(listen(Protocol::kRest), 65'536);
   std::string body = R"({"instances": [{"x": [)";
   for (int i = 0; i < 1'000'000; ++i) body += "1.5,";
   body += "1.5]}]}";
