@@ -59,6 +59,7 @@ class Server:
     def set_max_enqueued_requests(self, limit: int) -> None: ...
     def stats(self) -> dict[str, Any]:
         """{"arena": {"limit", "in_use", "resident", "peak", "blocks"}, "connections": int, "requests": int,
+        "rest_bytes": int (held now by bodies and answers of REST requests),
         "callees": [{"servable", "version", "callee", "queued", "batches", "instances", "failed", "run_ns"}]}"""
     def stop(self) -> None:
         """Closes listeners and connections and ends the I/O threads. The object is of no use afterwards."""
@@ -75,14 +76,30 @@ class NativeModel:
     def execute(self, inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
         """One batch, outside of any lane, on copies: for trying a model out."""
 
+def check_library(path: str) -> str:
+    """Why the file is no shared object for this machine, to continue "PATH …"; "" if it is one."""
+
+def run_trial(command: Sequence[str], seconds: float) -> tuple[list[tuple[str, str]], str]:
+    """Runs a program that may crash or hang, and that reports on descriptor 3 as discovery/trial.h says: the records,
+    and how it failed ("hangs when it is loaded …"), or "" if its report is whole."""
+
 class NativeBackend:
     """A plug-in (backend.h), loaded and checked."""
 
     @staticmethod
-    def load(plugin: str, libraries: Sequence[str | tuple[str, str]]) -> NativeBackend:
+    def load(
+        plugin: str, libraries: Sequence[str | tuple[str, str]], *, trial_program: str, trial_seconds: float
+    ) -> NativeBackend:
         """`libraries`: directories (or library files) to look for the backend's own libraries in, in this order, before
-        the loader's own paths; each alone or with the reason why it is looked at. RuntimeError with every candidate
-        tried and why it was refused."""
+        the loader's own paths; each alone or with the reason why it is looked at. Plug-in and libraries are loaded by
+        `trial_program` first, in a process of its own that may take `trial_seconds`; "" leaves that out. RuntimeError
+        with every candidate tried and why it was refused."""
+    @staticmethod
+    def examine(
+        plugin: str, libraries: Sequence[str | tuple[str, str]], *, trial_program: str, trial_seconds: float
+    ) -> dict[str, Any]:
+        """What load() would find, without loading anything into this process: {"version", "library", "devices": [str],
+        "refused": [{"path", "place", "reason"}], "problem": why the backend cannot be used, or ""}."""
     @property
     def name(self) -> str: ...
     @property
@@ -91,6 +108,8 @@ class NativeBackend:
     def library(self) -> str: ...  # the file in use
     @property
     def search_report(self) -> str: ...  # one line for each candidate
+    @property
+    def warning(self) -> str: ...  # not empty: nothing was tried in a process of its own, and why
     def open(
         self, path: str, options: dict[str, str], *, device: str = "CPU", companions: Sequence[str] = ()
     ) -> NativeModel:

@@ -109,6 +109,7 @@ py::dict stats_dict(const ServerStats& stats) {
   result["arena"] = arena;
   result["connections"] = stats.connections;
   result["requests"] = stats.requests;
+  result["rest_bytes"] = stats.rest_bytes;
   result["callees"] = callees;
   return result;
 }

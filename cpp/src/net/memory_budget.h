@@ -22,6 +22,7 @@ class MemoryBudget {
     return false;
   }
   void give(std::uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
 
  private:
   const std::uint64_t limit_;

@@ -308,6 +308,7 @@ ServerStats Server::stats() const {
     stats.connections += thread->connections();
     stats.requests += thread->requests();
   }
+  stats.rest_bytes = impl_->rest_budget.used();
   stats.callees = impl_->scheduler.stats();
   return stats;
 }

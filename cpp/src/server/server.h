@@ -37,6 +37,7 @@ struct ServerStats {
   ArenaUsage arena;
   std::uint64_t connections = 0;  // open now
   std::uint64_t requests = 0;     // read so far
+  std::uint64_t rest_bytes = 0;   // held now by bodies and answers of REST requests
   std::vector<CalleeStats> callees;
 };
 

@@ -354,14 +354,14 @@ TEST_F(GrpcServerTest, AReaderThatStopsHoldsUpNobodyElse) {
 
 TEST_F(GrpcServerTest, EndsWithAClientThatNeverReads) {
   ServerOptions options;
-  options.sweep = std::chrono::milliseconds(25);  // so its patience is 500 ms
+  options.sweep = std::chrono::milliseconds(100);  // its patience is 2 s, which a slow sender must not use up
   start(options);
   const std::string address = listen(Protocol::kGrpc);
   GrpcClient slow(address, 4096, false);
   const std::vector<float> x(1'000'000, 1.0F);
   const std::int32_t stream = slow.start(kPredict, GrpcClient::framed(predict_request({x})));
   slow.run_until([&] { return slow.reply(stream).closed; });
-  EXPECT_EQ(slow.reply(stream).reset, static_cast<std::uint32_t>(NGHTTP2_CANCEL));
+  EXPECT_EQ(slow.reply(stream).reset, static_cast<std::uint32_t>(NGHTTP2_CANCEL)) << slow.reply(stream).text();
   eventually([&] { return server_->stats().arena.in_use < 5'000'000; }, "its answer is dropped");
 }
 

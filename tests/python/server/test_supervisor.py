@@ -17,6 +17,17 @@ SERVE = """
     server.start_servables(config(device_ids=(0, 1)))
     open("ready", "w")
 """
+# The file comes when the interpreter has begun to wait for its threads.
+SERVE_AND_END = """
+    import threading
+
+    def tell():
+        threading.main_thread().join()
+        open("ready", "w")
+
+    server.start_servables(config(device_ids=(0, 1)))
+    threading.Thread(target=tell, daemon=True).start()
+"""
 
 
 def test_workers_start_and_are_stopped(run: Run) -> None:
@@ -44,7 +55,7 @@ def test_workers_start_and_are_stopped(run: Run) -> None:
 
 def test_the_script_goes_on_after_its_end_until_a_signal(run: Run) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        script = run(SERVE, servables={}) if number == signal.SIGINT else run(SERVE)
+        script = run(SERVE_AND_END, servables={}) if number == signal.SIGINT else run(SERVE_AND_END)
         script.await_file("ready")
         (script.work / "ready").unlink()
         workers = script.workers()
