@@ -37,13 +37,16 @@ Result<std::vector<ModelPort>> ports_of(const py::object& model, const char* sid
   for (const py::handle item : model.attr(side)) {
     ModelPort port;
     port.name = item["name"].cast<std::string>();
-    const auto type = item["dtype"].cast<std::string>();
-    const auto dtype = data_type_of(type);
-    if (!dtype.has_value()) {
-      return Status::InvalidArgument("'" + port.name + "' in the model's " + side + " has dtype '" + type +
-                                     "', which cannot be served");
+    const py::object given = item["dtype"];
+    if (!given.is_none()) {
+      const auto type = given.cast<std::string>();
+      const auto dtype = data_type_of(type);
+      if (!dtype.has_value()) {
+        return Status::InvalidArgument("'" + port.name + "' in the model's " + side + " has dtype '" + type +
+                                       "', which cannot be served");
+      }
+      port.dtype = *dtype;
     }
-    port.dtype = *dtype;
     const py::object shape = item["shape"];
     port.rank_known = !shape.is_none();
     if (port.rank_known) {
@@ -179,7 +182,8 @@ py::list describe_ports(const std::vector<ModelPort>& ports) {
     }
     py::dict one;
     one["name"] = port.name;
-    one["dtype"] = std::string(name_of(port.dtype));
+    one["dtype"] =
+        port.dtype == DataType::kUnknown ? py::object(py::none()) : py::str(std::string(name_of(port.dtype)));
     one["shape"] = std::move(shape);
     described.append(std::move(one));
   }

@@ -19,7 +19,7 @@ namespace py = pybind11;
 // With the interpreter lock. InvalidArgument when the object's inputs or outputs cannot be understood.
 [[nodiscard]] Result<std::shared_ptr<Model>> make_python_model(py::object model);
 
-// {"name", "dtype", "shape": list with -1 for a dynamic dimension, or None}
+// {"name", "dtype" or None for any, "shape": list with -1 for a dynamic dimension, or None}
 [[nodiscard]] py::list describe_ports(const std::vector<ModelPort>& ports);
 
 }  // namespace servoir::bindings

@@ -64,10 +64,13 @@ class Node {
 PortSpec port_of(const Node& node) {
   PortSpec port;
   port.name = node.get<std::string>("name");
-  const auto dtype = node.get<std::string>("dtype");
-  const std::optional<DataType> type = data_type_of(dtype);
-  if (!type) node.raise("has the dtype '" + dtype + "', which is not one that can be served (float32, int64, str, …)");
-  port.dtype = *type;
+  if (!node.is_none("dtype")) {
+    const auto dtype = node.get<std::string>("dtype");
+    const std::optional<DataType> type = data_type_of(dtype);
+    if (!type)
+      node.raise("has the dtype '" + dtype + "', which is not one that can be served (float32, int64, str, …)");
+    port.dtype = *type;
+  }
   port.batched = node.get<bool>("batched");
   port.rank_known = !node.is_none("shape");
   if (!port.rank_known) return port;

@@ -49,18 +49,19 @@ Status CalleeQueue::check_instance(const Request& request, std::uint32_t stage, 
   for (std::uint32_t i = 0; i < spec_->inputs; ++i) {
     const TensorRef& tensor = input_of(request, stage, instance, i);
     const PortSpec& port = spec_->input_ports[i];
+    const bool any = port.dtype == DataType::kUnknown;
     const auto refuse = [&](const std::string& wanted) {
+      const std::string type = any ? "numbers" : std::string(name_of(port.dtype));
       return Status::InvalidArgument("input " + std::to_string(i) + " '" + port.name + "' of the model has to be " +
-                                     std::string(name_of(port.dtype)) + " " + wanted + "; given " +
-                                     std::string(name_of(tensor.dtype)) + " " + tensor.shape.text() + " of " +
-                                     std::to_string(tensor.bytes) + " bytes");
+                                     type + " " + wanted + "; given " + std::string(name_of(tensor.dtype)) + " " +
+                                     tensor.shape.text() + " of " + std::to_string(tensor.bytes) + " bytes");
     };
     const std::string shape_text = port.rank_known ? port.row_shape.text() : "of any shape";
-    if (tensor.dtype != port.dtype) return refuse(shape_text);
+    if (any ? is_text(tensor.dtype) : tensor.dtype != port.dtype) return refuse(shape_text);
     if (is_text(port.dtype) || !port.rank_known) continue;
     if (static_port(port)) {
       // The contract: size in bytes decides, not shape.
-      const Result<std::uint64_t> bytes = port.row_shape.byte_size(port.dtype);
+      const Result<std::uint64_t> bytes = port.row_shape.byte_size(tensor.dtype);
       if (!bytes.ok()) return bytes.status();
       if (tensor.bytes != *bytes) return refuse(shape_text + " of " + std::to_string(*bytes) + " bytes");
     } else if (!conforms(tensor.shape, port.row_shape)) {

@@ -21,7 +21,7 @@ namespace servoir {
 // An input or output of a model.
 struct PortSpec {
   std::string name;
-  DataType dtype = DataType::kUnknown;
+  DataType dtype = DataType::kUnknown;  // kUnknown: numbers of any type are taken as they come
   Shape row_shape;         // of one instance (of the whole input when not batched); may have dynamic dimensions
   bool rank_known = true;  // false: any shape is taken as it comes
   bool batched = true;     // false: one value for the whole batch

@@ -15,7 +15,7 @@ constexpr std::uint64_t kFirstRoomPerRow = 256;
 std::uint64_t first_room_per_row(const CalleeSpec& callee) {
   std::uint64_t bytes = 0;
   for (const PortSpec& port : callee.output_ports) {
-    if (!port.rank_known || port.row_shape.dynamic() || is_text(port.dtype)) continue;
+    if (!port.rank_known || port.row_shape.dynamic() || element_bytes(port.dtype) == 0) continue;
     const Result<std::uint64_t> size = port.row_shape.byte_size(port.dtype);
     if (size.ok()) bytes += *size;
   }

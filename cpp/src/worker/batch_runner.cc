@@ -13,6 +13,8 @@ namespace {
 // A batch whose rows all fail alike is not run to its end one by one.
 constexpr std::uint32_t kFailuresInARow = 8;
 
+bool any_type(const ModelPort& port) { return port.dtype == DataType::kUnknown; }
+
 std::string quoted(const ModelPort& port) { return "'" + port.name + "'"; }
 
 std::string described(DataType dtype, const Shape& shape) { return std::string(name_of(dtype)) + " " + shape.text(); }
@@ -73,7 +75,8 @@ Status BatchRunner::examine() {
   }
   for (const ModelPort& port : outputs) {
     if (setup_.with_batch_dim) SERVOIR_RETURN_IF_ERROR(join("output ", port));
-    const bool known = port.rank_known && !(setup_.with_batch_dim ? port.shape.row() : port.shape).dynamic();
+    const bool known =
+        port.rank_known && !any_type(port) && !(setup_.with_batch_dim ? port.shape.row() : port.shape).dynamic();
     outputs_static_ = outputs_static_ && known;
   }
   gather_.resize(inputs.size());
@@ -165,15 +168,15 @@ Status BatchRunner::check_instance(std::size_t index, const RunTask::Input& inpu
   const ModelPort& port = setup_.model->inputs()[index];
   const Shape& wanted = input_rows_[index];
   const auto refuse = [&](const std::string& why) {
-    return Status::InvalidArgument(
-        "input " + std::to_string(index) + " (" + quoted(port) + ") of the model takes " +
-        (port.rank_known ? described(port.dtype, wanted) : std::string(name_of(port.dtype))) +
-        " for an instance, got " + described(input.dtype, input.row_shape) + why);
+    return Status::InvalidArgument("input " + std::to_string(index) + " (" + quoted(port) + ") of the model takes " +
+                                   (any_type(port) ? "numbers" : std::string(name_of(port.dtype))) +
+                                   (port.rank_known ? " " + wanted.text() : "") + " for an instance, got " +
+                                   described(input.dtype, input.row_shape) + why);
   };
-  if (input.dtype != port.dtype) return refuse("");
+  if (any_type(port) ? is_text(input.dtype) : input.dtype != port.dtype) return refuse("");
   if (!port.rank_known) return Status::Ok();
   if (!wanted.dynamic()) {
-    SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t need, wanted.byte_size(port.dtype));
+    SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t need, wanted.byte_size(input.dtype));
     SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t have, input.row_shape.byte_size(input.dtype));
     if (need == have) return Status::Ok();
     return refuse(": " + std::to_string(need) + " bytes are needed, not " + std::to_string(have));
@@ -214,9 +217,10 @@ Status BatchRunner::prepare_inputs(const RunTask& task, std::uint32_t first, std
 const BatchRunner::Known* BatchRunner::recall(const RunTask& task) const {
   if (wrong_guesses_ >= kWrongGuesses) return nullptr;
   for (const Known& known : known_) {
-    const bool same =
-        std::equal(known.inputs.begin(), known.inputs.end(), task.inputs.begin(),
-                   [](const Shape& shape, const RunTask::Input& input) { return shape == input.row_shape; });
+    const bool same = std::equal(known.inputs.begin(), known.inputs.end(), task.inputs.begin(),
+                                 [](const Form& form, const RunTask::Input& input) {
+                                   return form.dtype == input.dtype && form.shape == input.row_shape;
+                                 });
     if (same) return &known;
   }
   return nullptr;
@@ -224,8 +228,8 @@ const BatchRunner::Known* BatchRunner::recall(const RunTask& task) const {
 
 void BatchRunner::remember(const RunTask& task, const std::vector<OutputPiece>& pieces) {
   Known known;
-  for (const RunTask::Input& input : task.inputs) known.inputs.push_back(input.row_shape);
-  for (const OutputPiece& piece : pieces) known.outputs.push_back(piece.row_shape);
+  for (const RunTask::Input& input : task.inputs) known.inputs.push_back({input.dtype, input.row_shape});
+  for (const OutputPiece& piece : pieces) known.outputs.push_back({piece.dtype, piece.row_shape});
   for (Known& old : known_) {
     if (old.inputs == known.inputs) {
       if (old.outputs != known.outputs) ++wrong_guesses_;
@@ -250,9 +254,9 @@ Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, st
     in_arena_[k] = false;
     output.expected = outputs_static_ || known != nullptr;
     if (!output.expected) continue;
-    output.dtype = ports[k].dtype;
+    output.dtype = known != nullptr ? known->outputs[k].dtype : ports[k].dtype;
     const bool with_rows = setup_.with_batch_dim;
-    Shape row = known != nullptr ? known->outputs[k] : with_rows ? ports[k].shape.row() : ports[k].shape;
+    Shape row = known != nullptr ? known->outputs[k].shape : with_rows ? ports[k].shape.row() : ports[k].shape;
     if (with_rows && row.rank == kMaxRank) {
       output.expected = false;
       continue;

@@ -10,8 +10,8 @@
 //                    the surplus results are dropped.
 //   without          the model takes one instance at a time, as it is.
 //   unbatched input  one value for the batch: that of its first instance.
-// An instance is checked against the model by dtype and by size in bytes; only where the model's own shape leaves a
-// dimension open must the instance have the model's number of dimensions.
+// An instance is checked against the model by dtype, where the model says it, and by size in bytes; only where the
+// model's own shape leaves a dimension open must the instance have the model's number of dimensions.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +47,15 @@ class BatchRunner {
   [[nodiscard]] std::uint32_t fixed_batch() const { return fixed_batch_; }
 
  private:
-  // Shapes of one instance's outputs that came of inputs of these shapes: good enough to prepare the rooms.
+  struct Form {
+    DataType dtype = DataType::kUnknown;
+    Shape shape;  // of one instance
+    bool operator==(const Form&) const = default;
+  };
+  // What one instance's outputs were for inputs of these forms: good enough to prepare the rooms.
   struct Known {
-    std::vector<Shape> inputs;
-    std::vector<Shape> outputs;
+    std::vector<Form> inputs;
+    std::vector<Form> outputs;
   };
   struct Failed {
     Status status;

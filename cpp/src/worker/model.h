@@ -18,7 +18,7 @@ namespace servoir {
 // An input or output of the model as its file says.
 struct ModelPort {
   std::string name;
-  DataType dtype = DataType::kUnknown;
+  DataType dtype = DataType::kUnknown;  // kUnknown: the file does not say, any type of numbers may do
   bool rank_known = true;
   Shape shape;  // dimensions may be kDynamic
 };

@@ -124,5 +124,23 @@ TEST_F(CalleeQueueTest, DynamicDimensionsFitStaticOnesMust) {
   EXPECT_FALSE(queue_->check_instance(*request, 0, 0).ok());
 }
 
+TEST_F(CalleeQueueTest, APortThatDoesNotSayItsTypeTakesNumbersOfAny) {
+  CalleeSpec any = method_->servable->callees[0];
+  any.input_ports[0].dtype = DataType::kUnknown;
+  const CalleeQueue queue(&any);
+  auto request = with({1}, 5);
+  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  request->at(0, 0).dtype = DataType::kInt32;
+  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  request->at(0, 0).dtype = DataType::kString;
+  EXPECT_NE(queue.check_instance(*request, 0, 0).message().find("has to be numbers [?, 2]; given str"),
+            std::string_view::npos);
+  any.input_ports[0].row_shape = {2};
+  request->at(0, 0) = floats({2}, 1);
+  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  request->at(0, 0).dtype = DataType::kFloat64;  // of which two have 16 bytes, not 8
+  EXPECT_FALSE(queue.check_instance(*request, 0, 0).ok());
+}
+
 }  // namespace
 }  // namespace servoir

@@ -200,6 +200,43 @@ TEST_F(BatchRunnerTest, OpenDimensionsTakeTheInstancesShape) {
   EXPECT_NE(result.failures[0].text.find("dimension 1 differs"), std::string::npos);
 }
 
+TEST_F(BatchRunnerTest, AModelThatDoesNotSayItsTypesTakesNumbersOfAny) {
+  const auto as_it_came = [](FakeModel& model, auto inputs, auto outputs) {
+    const bool roomy = outputs[0].expected && outputs[0].dtype == inputs[0].dtype &&
+                       outputs[0].shape == inputs[0].shape && outputs[0].data != nullptr;
+    if (roomy) {
+      std::memcpy(outputs[0].data, inputs[0].data, inputs[0].bytes);
+      return Status::Ok();
+    }
+    model.give(floats_of(inputs[0]), inputs[0].shape, outputs.data());
+    outputs[0].dtype = inputs[0].dtype;
+    return Status::Ok();
+  };
+  const ModelPort any{"x", DataType::kUnknown, true, {kDynamic, 2}};
+  BatchRunner runner =
+      this->runner(std::make_shared<FakeModel>(std::vector<ModelPort>{any}, std::vector<ModelPort>{any}, as_it_came));
+  for (const DataType dtype : {DataType::kFloat32, DataType::kInt32, DataType::kFloat32, DataType::kInt32}) {
+    RunTask task = server_.task({server_.input({{1, 2, 3, 4}}, {2})});
+    task.inputs[0].dtype = dtype;
+    const RowsResult result = run(&runner, task);
+    ASSERT_TRUE(result.failures.empty()) << result.failures[0].text;
+    EXPECT_EQ(result.outputs[0][0].dtype, dtype);
+    EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{1, 2, 3, 4}));
+  }
+  // The room is there before the model runs once its output of these inputs is known.
+  std::vector<bool> rooms;
+  for (const FakeModel::Call& call : model_->calls) rooms.push_back(call.rooms[0]);
+  EXPECT_EQ(rooms, (std::vector<bool>{false, false, true, true}));
+
+  RunTask text = server_.task({server_.input({{1, 2}}, {2})});
+  text.inputs[0].dtype = DataType::kString;
+  const RowsResult refused = run(&runner, text);
+  ASSERT_EQ(refused.failures.size(), 1U);
+  EXPECT_EQ(refused.failures[0].code, Code::kInvalidArgument);
+  EXPECT_NE(refused.failures[0].text.find("takes numbers [2] for an instance, got str"), std::string::npos)
+      << refused.failures[0].text;
+}
+
 TEST_F(BatchRunnerTest, ShapesThatDependOnValuesAreNotGuessedForever) {
   float length = 1;
   auto model =
