@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <opencv2/core/utils/logger.hpp>
+#include <string_view>
 #include <system_error>
 
 namespace servoir::opencv_dnn {
@@ -36,6 +37,47 @@ std::uint32_t dtype_of(int opencv) {
       std::find_if(kElements.begin(), kElements.end(), [&](const Element& e) { return e.opencv == opencv; });
   return found == kElements.end() ? SERVOIR_UNKNOWN_TYPE : found->dtype;
 }
+
+// What OpenCV logs while this thread reads a model; null: nobody wants it.
+thread_local std::string* t_messages = nullptr;
+
+void keep_message(cv::utils::logging::LogLevel /*level*/, const char* /*tag*/, const char* /*file*/, int /*line*/,
+                  const char* /*function*/, const char* message) {
+  if (t_messages == nullptr || message == nullptr) return;
+  if (!t_messages->empty()) *t_messages += "; ";
+  *t_messages += message;
+}
+
+// Collects what OpenCV logs, in which alone it says why it could not read a model.
+class Messages {
+ public:
+  Messages() {
+    cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_WARNING);
+    cv::utils::logging::internal::replaceWriteLogMessageEx(keep_message);
+    t_messages = &text_;
+  }
+  ~Messages() { t_messages = nullptr; }
+  Messages(const Messages&) = delete;
+  Messages& operator=(const Messages&) = delete;
+
+  // In one line. Of operators that it does not have OpenCV gives a list, with advice that does not fit here before it.
+  [[nodiscard]] std::string reason() const {
+    static constexpr std::string_view kMissing = "Unsupported operations:";
+    std::string line;
+    const std::size_t missing = text_.find(kMissing);
+    const std::size_t from = missing == std::string::npos ? 0 : missing + kMissing.size();
+    for (const char c : text_.substr(from)) {
+      const bool blank = c == '\n' || c == '\t' || c == ' ';
+      if (!blank || (!line.empty() && line.back() != ' ')) line += blank ? ' ' : c;
+    }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    if (line.empty()) line = "OpenCV does not say why";
+    return missing == std::string::npos ? line : "it has operators that OpenCV DNN does not: " + line;
+  }
+
+ private:
+  std::string text_;
+};
 
 // What OpenCV says of an error without its file names and line numbers, in one line.
 std::string reason_of(const cv::Exception& error) {
@@ -104,8 +146,6 @@ Failure Model::open(const char* name, const void* data, std::uint64_t bytes, con
 }
 
 Failure Model::read(const std::string& name, const Options& options) {
-  // Errors are told where they belong, by their exceptions.
-  cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
   if (Failure f = read_threads(options, &threads_); f.failed()) return f;
   if (Failure f = make_network(&network_); f.failed()) return f;
   Failure failure;
@@ -117,6 +157,7 @@ Failure Model::read(const std::string& name, const Options& options) {
 }
 
 Failure Model::make_network(cv::dnn::Net* network) const {
+  const Messages messages;
   const Failure failure = guarded(SERVOIR_INVALID_ARGUMENT, path_ + " cannot be read as ONNX", [&] {
     // Only the new engine knows inputs, outputs and dynamic dimensions of a model.
     *network = in_memory_ ? cv::dnn::readNetFromONNX(content_.data(), content_.size(), cv::dnn::ENGINE_NEW)
@@ -124,7 +165,7 @@ Failure Model::make_network(cv::dnn::Net* network) const {
   });
   if (failure.failed()) return failure;
   if (network->empty() || network->getMainGraph().empty()) {
-    return {SERVOIR_INVALID_ARGUMENT, path_ + " has no graph that OpenCV DNN can run"};
+    return {SERVOIR_INVALID_ARGUMENT, path_ + " cannot be read as ONNX: " + messages.reason()};
   }
   return {};
 }
