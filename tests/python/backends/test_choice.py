@@ -115,7 +115,7 @@ def test_where_openvino_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (b"", "is empty"),
         (b"<html><body/></html>", "is XML, but not OpenVINO's"),
-        (b"PK\x03\x04rest", "as PyTorch writes"),
+        (b"PK\x03\x04rest", "begins like a ZIP archive, as PyTorch writes, but is truncated or damaged"),
         (b"\x0a\x050.3.0", "is unknown"),
         (b"\x08", "is unknown"),
         (b"\x1c\0\0\0MSL2rest", r"of MindSpore Lite \(.ms\); .* export the network as MindIR or ONNX"),
@@ -162,10 +162,10 @@ def test_what_is_said_when_mindspore_is_missing_or_too_old(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("MindIR_Lite", r"format MindIR_Lite of .*MindSpore Lite.*there are some for mindir, onnx, openvino"),
+        ("MindIR_Lite", "format MindIR_Lite of .*MindSpore Lite.*for exportedprogram, mindir, onnx, openvino,"),
         ("MindIR_Opt", "use the MindIR file that it was made of"),
         ("OM", "run on Ascend processors only; export the network as MindIR or ONNX"),
-        ("TorchScript", "no backend for the format TorchScript"),
+        ("TorchScript", "'model_format' of .* is TorchScript, but its content is of the format onnx"),
     ],
 )
 def test_formats_that_no_backend_runs(onnx_file: str, name: str, text: str) -> None:
