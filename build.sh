@@ -22,8 +22,10 @@ bash build.sh [OPTIONS]
 Without options: builds the wheel into dist/, for the active Python (python3, or what $PYTHON names) and with a plug-in for
 every backend that it has installed.
 
-  -p DIR                    a backend's library directory, for instance SITE-PACKAGES/openvino/libs; may be repeated.
-                            Without -p the directories are looked up in the active Python
+  -p DIR                    a backend's library directory; may be repeated. SITE-PACKAGES/openvino/libs, or what
+                            third_party/opencv_dnn/build.sh installed: its plug-in is built. SITE-PACKAGES/onnxruntime/capi,
+                            .../mindspore/lib, .../torch/lib: is remembered as the first place to look for that package.
+                            Without -p and -e native backends are looked up in the active Python
   -e cpu                    first build the embedded backend, OpenCV DNN, from source (third_party/opencv_dnn), and put it
                             into the wheel: it needs no other package. Takes some CPU minutes once, then comes from a cache
   -V VARIANT                with -e: the instructions it may use: generic (default), avx2, avx512, native
@@ -54,6 +56,7 @@ argument_of() {
 }
 
 action=wheel
+given_dirs=()
 backend_dirs=()
 engine=
 variant=
@@ -82,7 +85,7 @@ while (($#)); do
     -p)
       argument_of -p $# "${2-}" "a directory"
       [[ -n $2 ]] || wrong_usage "-p takes a directory, not an empty text"
-      backend_dirs+=("$2")
+      given_dirs+=("$2")
       shift
       ;;
     -j)
@@ -144,9 +147,8 @@ fi
 
 log_dir=$root/build/log
 python=$(find_python)
-for index in "${!backend_dirs[@]}"; do
-  "$python" "$root/scripts/backend_dirs.py" check "${backend_dirs[index]}" || exit 2
-  backend_dirs[index]=$(realpath "${backend_dirs[index]}")
+for directory in ${given_dirs[@]+"${given_dirs[@]}"}; do
+  add_backend "$python" "$directory" || exit 2
 done
 
 cd "$root"

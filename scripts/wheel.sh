@@ -2,19 +2,28 @@
 # The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
 # Uses root, jobs, verbose, build_type, engine, variant, backend_dirs; sets wheel.
 
-# find_backends PYTHON: without -p, the backends that PYTHON has installed.
+# find_backends PYTHON: without -p and -e, the native backends that PYTHON has installed. One that cannot be used is left out.
 find_backends() {
+  local directory
   if ((${#backend_dirs[@]} == 0)); then
-    mapfile -t backend_dirs < <("$1" scripts/backend_dirs.py find)
+    while IFS= read -r directory; do
+      add_backend "$1" "$directory" || say "the wheel will have no plug-in for it"
+    done < <("$1" scripts/backend_dirs.py find)
+    if ((${#backend_dirs[@]} == 0)); then
+      say "no native backend is installed in $1: the wheel will have no plug-in (Python backends need none)"
+    fi
   fi
-  if ((${#backend_dirs[@]} == 0)); then
-    say "no native backend is installed in $1: the wheel will have no plug-in (Python backends need none)"
-  else
-    local directory
-    for directory in "${backend_dirs[@]}"; do
-      say "with the backend in $directory"
-    done
-  fi
+}
+
+# add_backend PYTHON DIRECTORY: recognises the backend there, says so, and adds its libraries' directory to backend_dirs.
+add_backend() {
+  local recognised line lines
+  recognised=$("$1" "$root/scripts/backend_dirs.py" check "$2") || return
+  mapfile -t lines <<< "$recognised"
+  backend_dirs+=("${lines[0]}")
+  for line in "${lines[@]:1}"; do
+    say "$line"
+  done
 }
 
 # build_embedded_backend: with -e, OpenCV DNN from source, whose directory then is one like those of -p.
@@ -23,7 +32,7 @@ build_embedded_backend() {
   local options=(-e "$engine" -V "${variant:-generic}" -j "$jobs") directory
   [[ $verbose == no ]] || options+=(-v)
   directory=$(bash "$root/third_party/opencv_dnn/build.sh" "${options[@]}") || exit
-  backend_dirs+=("$directory/lib")
+  add_backend "$python" "$directory" || exit
 }
 
 # build_wheel ENVIRONMENT on|off: builds with the tools of ENVIRONMENT, C++ tests or not, and sets wheel to the file in dist/.

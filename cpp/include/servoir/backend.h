@@ -153,6 +153,14 @@ typedef struct servoir_backend {
   uint32_t (*open_model_in_memory)(servoir_runtime* runtime, const servoir_content* contents, uint64_t content_count,
                                    const servoir_option* options, uint64_t option_count, servoir_model** model,
                                    servoir_error* error);
+
+  /* Functions that the runtime's library must export, ended by NULL: a library without them is refused before it is
+   * handed to initialise(). NULL: none is looked for. */
+  const char* const* library_symbols;
+
+  /* Writes the runtime's names of its devices, one a line, ended by NUL; as many as fit into `bytes`. For people to
+   * look at: it may take its time. NULL: the backend does not know. */
+  uint32_t (*devices)(servoir_runtime* runtime, char* names, uint64_t bytes, servoir_error* error);
 } servoir_backend;
 
 /* The plug-in's one export. The table is static. */

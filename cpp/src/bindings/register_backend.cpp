@@ -1,7 +1,9 @@
-// NativeBackend and NativeModel for Python.
+// NativeBackend and NativeModel for Python, and how libraries are judged.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <span>
@@ -12,6 +14,8 @@
 #include <variant>
 #include <vector>
 
+#include "discovery/elf_file.h"
+#include "discovery/trial.h"
 #include "native_model.h"
 #include "numpy_values.h"
 #include "python_model.h"
@@ -22,7 +26,7 @@ namespace {
 
 using Places = std::vector<std::variant<std::string, std::pair<std::string, std::string>>>;
 
-std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& libraries) {
+std::vector<SearchPlace> places_of(const Places& libraries) {
   std::vector<SearchPlace> places;
   for (const auto& place : libraries) {
     if (const auto* path = std::get_if<std::string>(&place)) {
@@ -32,9 +36,51 @@ std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& lib
       places.push_back({directory, reason});
     }
   }
-  auto loaded = NativeBackend::load(plugin, std::move(places));
+  return places;
+}
+
+TrialProgram program_of(const std::string& path, double seconds) {
+  return {path, std::chrono::milliseconds(std::llround(seconds * 1e3))};
+}
+
+std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& libraries, const std::string& program,
+                                    double seconds) {
+  auto loaded = NativeBackend::load(plugin, places_of(libraries), program_of(program, seconds));
   if (!loaded.ok()) throw std::runtime_error(std::string(loaded.status().message()));
   return std::move(loaded).value();
+}
+
+py::dict examine(const std::string& plugin, const Places& libraries, const std::string& program, double seconds) {
+  BackendReport report;
+  {
+    const py::gil_scoped_release unlocked;
+    report = NativeBackend::examine(plugin, places_of(libraries), program_of(program, seconds));
+  }
+  py::list refused;
+  for (const Candidate& candidate : report.search.tried) {
+    if (candidate.refusal.empty()) continue;
+    py::dict one;
+    one["path"] = candidate.path;
+    one["place"] = candidate.reason;
+    one["reason"] = candidate.refusal;
+    refused.append(one);
+  }
+  py::dict described;
+  described["version"] = report.version;
+  described["library"] = report.search.path;
+  described["devices"] = report.devices;
+  described["refused"] = refused;
+  described["problem"] = std::string(report.status.message());
+  return described;
+}
+
+py::tuple try_command(const std::vector<std::string>& command, double seconds) {
+  TrialOutcome outcome;
+  {
+    const py::gil_scoped_release unlocked;
+    outcome = run_trial(command, std::chrono::milliseconds(std::llround(seconds * 1e3)));
+  }
+  return py::make_tuple(outcome.records, outcome.failure());
 }
 
 NativeModel open(const NativeBackend& backend, const std::string& path,
@@ -99,16 +145,28 @@ py::list execute(const NativeModel& native, const py::sequence& arrays) {
 }  // namespace
 
 void register_backend(py::module_& m) {
+  m.def(
+      "check_library",
+      [](const std::string& path) {
+        if (auto object = read_shared_object(path); !object.ok()) return std::string(object.status().message());
+        return std::string();
+      },
+      py::arg("path"), py::call_guard<py::gil_scoped_release>());
+  m.def("run_trial", &try_command, py::arg("command"), py::arg("seconds"));
   py::class_<NativeModel>(m, "NativeModel")
       .def_property_readonly("inputs", [](const NativeModel& self) { return describe_ports(self.model->inputs()); })
       .def_property_readonly("outputs", [](const NativeModel& self) { return describe_ports(self.model->outputs()); })
       .def("execute", &execute, py::arg("inputs"));
   py::class_<NativeBackend, std::shared_ptr<NativeBackend>>(m, "NativeBackend")
-      .def_static("load", &load, py::arg("plugin"), py::arg("libraries"), py::call_guard<py::gil_scoped_release>())
+      .def_static("load", &load, py::arg("plugin"), py::arg("libraries"), py::kw_only(), py::arg("trial_program"),
+                  py::arg("trial_seconds"), py::call_guard<py::gil_scoped_release>())
+      .def_static("examine", &examine, py::arg("plugin"), py::arg("libraries"), py::kw_only(), py::arg("trial_program"),
+                  py::arg("trial_seconds"))
       .def_property_readonly("name", &NativeBackend::name)
       .def_property_readonly("version", &NativeBackend::version)
       .def_property_readonly("library", [](const NativeBackend& self) { return self.search().path; })
       .def_property_readonly("search_report", [](const NativeBackend& self) { return self.search().text(); })
+      .def_property_readonly("warning", [](const NativeBackend& self) { return self.search().warning; })
       .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device") = "CPU",
            py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>())
       .def("open_in_memory", &open_in_memory, py::arg("files"), py::arg("options"), py::kw_only(),

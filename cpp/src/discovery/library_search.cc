@@ -101,30 +101,70 @@ class Search {
   void ask_loader() {
     for (const std::string& name : search_.patterns) {
       if (name.find_first_of("*?[") != std::string::npos) continue;
-      Library library(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL));
-      if (!library) {
-        refuse(name, "the loader's own paths", loader_text());
-        continue;
+      const std::string reason = "the loader's own paths";
+      if (tries()) {
+        const LibraryReport report = try_it(name);
+        if (report.status.ok()) {
+          judge(report.path, reason);
+        } else if (report.status.code() != Code::kUnavailable) {
+          refuse(name, reason, std::string(report.status.message()));
+        }
       }
-      link_map* map = nullptr;
-      const bool known = ::dlinfo(library.get(), RTLD_DI_LINKMAP, &map) == 0 && map != nullptr;
-      judge(known ? map->l_name : name, "the loader's own paths");
+      if (!tries()) ask_loader_here(name, reason);
       if (outcome_.found()) return;
     }
+  }
+
+  void ask_loader_here(const std::string& name, const std::string& reason) {
+    if (!accept_) return;
+    const Library library(::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL));
+    if (!library) return refuse(name, reason, "cannot be loaded: " + loader_text());
+    link_map* map = nullptr;
+    const bool known = ::dlinfo(library.get(), RTLD_DI_LINKMAP, &map) == 0 && map != nullptr;
+    judge(known ? map->l_name : name, reason);
+  }
+
+  [[nodiscard]] bool tries() const { return !search_.program.path.empty() && outcome_.warning.empty(); }
+
+  LibraryReport try_it(const std::string& library) {
+    LibraryReport report = try_library(search_.program, {library, search_.symbols, search_.plugin, search_.devices});
+    if (report.status.code() == Code::kUnavailable) outcome_.warning = std::string(report.status.message());
+    return report;
+  }
+
+  [[nodiscard]] Status check_soname(const std::string& soname) const {
+    if (soname.empty() || search_.sonames.empty()) return Status::Ok();
+    for (const std::string& pattern : search_.sonames) {
+      if (::fnmatch(pattern.c_str(), soname.c_str(), 0) == 0) return Status::Ok();
+    }
+    return Status::FailedPrecondition("is another library: its name (soname) is " + soname + ", not " +
+                                      joined(search_.sonames));
   }
 
   void judge(const std::string& path, const std::string& reason) {
     // The usual links (libx.so -> libx.so.1) would only repeat the refusal.
     if (!seen_.insert(real_path(path)).second) return;
-    if (Status status = check_shared_object(path); !status.ok()) {
-      return refuse(path, reason, std::string(status.message()));
+    const Status status = verdict(path);
+    outcome_.tried.push_back({path, reason, std::string(status.message())});
+    if (status.ok()) outcome_.path = path;
+  }
+
+  [[nodiscard]] Status verdict(const std::string& path) {
+    SERVOIR_ASSIGN_OR_RETURN(const SharedObject object, read_shared_object(path));
+    SERVOIR_RETURN_IF_ERROR(check_soname(object.soname));
+    outcome_.report = {};
+    if (tries()) {
+      LibraryReport report = try_it(path);
+      if (!report.status.ok() && report.status.code() != Code::kUnavailable) return report.status;
+      outcome_.report = std::move(report);
+    }
+    if (!accept_) {
+      return outcome_.warning.empty() ? Status::Ok() : Status::Unavailable("was not tried: " + outcome_.warning);
     }
     // Held while the last judgement loads it again, which costs nothing then.
     const Library library(::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL));
-    if (!library) return refuse(path, reason, "cannot be loaded: " + loader_text());
-    if (Status status = accept_(path); !status.ok()) return refuse(path, reason, std::string(status.message()));
-    outcome_.tried.push_back({path, reason, ""});
-    outcome_.path = path;
+    if (!library) return Status::FailedPrecondition("cannot be loaded: " + loader_text());
+    return accept_(path, outcome_.report);
   }
 
   const LibrarySearch& search_;

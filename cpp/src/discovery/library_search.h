@@ -5,9 +5,11 @@
 // itself. In a directory the files that match the patterns are candidates, the newest version first. After the places
 // the loader's own paths are asked for the patterns that are plain names.
 //
-// A candidate passes a chain of judgements and is refused at the first that fails: it is a shared object for this
-// machine, it can be loaded with all it needs (RTLD_NOW | RTLD_LOCAL), the caller accepts it. LD_LIBRARY_PATH is never
-// set. Loading runs the library's initialisers in this process; call from one thread at a time.
+// A candidate passes a chain of judgements and is refused at the first that fails: it is a whole shared object for this
+// machine; its soname is that of the library; a process of its own can load it with all it needs, finds its symbols,
+// and starts the runtime with it (library_trial.h); this process can load it (RTLD_NOW | RTLD_LOCAL); the caller
+// accepts it. LD_LIBRARY_PATH is neither set nor looked at. Only the two last judgements run code of the library in
+// this process; call from one thread at a time.
 #pragma once
 
 #include <functional>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "discovery/library_trial.h"
 
 namespace servoir {
 
@@ -29,26 +32,34 @@ struct Candidate {
   std::string refusal;  // empty: this one was taken
 };
 
-// A judgement on a candidate's path; its message continues "PATH …".
-using Judgement = std::function<Status(const std::string& path)>;
+// A judgement on a candidate's path, with what its trial said (empty without one); its message continues "PATH …".
+using Judgement = std::function<Status(const std::string& path, const LibraryReport& report)>;
 
 struct LibrarySearch {
   std::string what;                   // for messages: "OpenVINO's C library"
   std::vector<std::string> patterns;  // file names, in order of preference, with shell wildcards
   std::vector<SearchPlace> places;
   bool loader_paths = true;
+  std::vector<std::string> sonames = {};  // patterns: one of them, where the library has a soname; empty: any
+  std::vector<std::string> symbols = {};  // that it must have, checked by the trial
+  std::string plugin = {};                // that starts the runtime in the trial
+  bool devices = false;                   // ask for them in the trial
+  TrialProgram program = {};
 };
 
 struct SearchOutcome {
   std::string path;  // of the one that was taken; empty if none
   std::vector<Candidate> tried;
+  LibraryReport report;  // of the trial of the one that was taken
+  std::string warning;   // not empty: candidates could not be tried, and why
 
   [[nodiscard]] bool found() const { return !path.empty(); }
   // One line a candidate: "PATH (REASON): REFUSAL".
   [[nodiscard]] std::string text() const;
 };
 
-// `accept` is the last judgement; what it opens keeps the library loaded.
+// `accept` is the last judgement; what it opens keeps the library loaded. Empty: nothing is loaded in this process, and
+// a trial is all that a candidate has to pass.
 [[nodiscard]] SearchOutcome find_library(const LibrarySearch& search, const Judgement& accept);
 
 }  // namespace servoir

@@ -3,9 +3,11 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
 #include <utility>
+
+#include "discovery/elf_file.h"
+#include "discovery/plugin_table.h"
 
 namespace servoir {
 namespace {
@@ -39,14 +41,6 @@ void put_shape(const Shape& shape, servoir_buffer* buffer) {
   static_assert(kMaxRank == SERVOIR_MAX_RANK);
   buffer->rank = shape.rank;
   std::copy(shape.dims.begin(), shape.dims.end(), buffer->dims);
-}
-
-// Tables of plug-ins built before this field was added end here.
-constexpr std::size_t kFirstTableBytes = offsetof(servoir_backend, open_model_in_memory);
-
-bool opens_in_memory(const servoir_backend* table) {
-  return table->struct_bytes >= kFirstTableBytes + sizeof(table->open_model_in_memory) &&
-         table->open_model_in_memory != nullptr;
 }
 
 std::vector<servoir_option> pairs_of(const NativeBackend::Options& options) {
@@ -155,48 +149,118 @@ class NativeModel final : public Model {
   servoir_error error_{};
 };
 
+// What the plug-in's trial says of it; OK and empty if the program cannot be started, with a warning.
+Result<LibraryReport> try_plugin(const std::string& plugin, const TrialProgram& program, bool devices,
+                                 std::string* warning) {
+  const std::string place = "the plug-in " + plugin + " ";
+  if (auto object = read_shared_object(plugin); !object.ok()) {
+    return Status(object.status().code(), place + std::string(object.status().message()));
+  }
+  if (program.path.empty()) return LibraryReport{};
+  LibraryReport report = try_library(program, {"", {}, plugin, devices});
+  if (report.status.code() == Code::kUnavailable) {
+    *warning = std::string(report.status.message());
+    return LibraryReport{};
+  }
+  if (!report.status.ok()) return Status(report.status.code(), place + std::string(report.status.message()));
+  return report;
+}
+
+std::vector<std::string> patterns_of(const servoir_backend* table) {
+  std::vector<std::string> patterns;
+  for (const char* const* pattern = table->library_patterns; pattern != nullptr && *pattern != nullptr; ++pattern) {
+    patterns.emplace_back(*pattern);
+  }
+  return patterns;
+}
+
+Status not_found(const LibrarySearch& search, const SearchOutcome& outcome) {
+  return Status::NotFound("no usable library of backend '" + search.what + "' (" + search.patterns.front() +
+                          "); tried:\n" + outcome.text());
+}
+
 }  // namespace
 
-Result<std::shared_ptr<NativeBackend>> NativeBackend::load(const std::string& plugin, std::vector<SearchPlace> places) {
+BackendReport NativeBackend::examine(const std::string& plugin, std::vector<SearchPlace> places,
+                                     const TrialProgram& program) {
+  BackendReport made;
+  std::string warning;
+  Result<LibraryReport> tried = try_plugin(plugin, program, true, &warning);
+  if (tried.ok() && (program.path.empty() || !warning.empty())) {
+    tried = Status::Unavailable(warning.empty() ? "there is no program to try it with" : warning);
+  }
+  if (!tried.ok()) {
+    made.status = tried.status();
+    return made;
+  }
+  const LibraryReport& of_plugin = tried.value();
+  made.name = of_plugin.backend;
+  if (of_plugin.patterns.empty()) {
+    made.version = of_plugin.version;
+    made.devices = of_plugin.devices;
+    return made;
+  }
+  const LibrarySearch search{of_plugin.backend,
+                             of_plugin.patterns,
+                             std::move(places),
+                             true,
+                             of_plugin.patterns,
+                             of_plugin.symbols,
+                             plugin,
+                             true,
+                             program};
+  made.search = find_library(search, {});
+  if (!made.search.found()) {
+    made.status = not_found(search, made.search);
+    return made;
+  }
+  made.version = made.search.report.version;
+  made.devices = made.search.report.devices;
+  return made;
+}
+
+Result<std::shared_ptr<NativeBackend>> NativeBackend::load(const std::string& plugin, std::vector<SearchPlace> places,
+                                                           const TrialProgram& program) {
+  std::string warning;
+  SERVOIR_ASSIGN_OR_RETURN(const LibraryReport tried, try_plugin(plugin, program, false, &warning));
   // Never closed: a runtime's threads may outlive every model.
   void* library = ::dlopen(plugin.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* text = ::dlerror();
     return Status::NotFound("the plug-in " + plugin + " cannot be loaded: " + (text != nullptr ? text : "no reason"));
   }
-  using Entry = const servoir_backend* (*)();
-  const auto entry = reinterpret_cast<Entry>(::dlsym(library, SERVOIR_BACKEND_SYMBOL));
-  if (entry == nullptr) {
-    return Status::FailedPrecondition(plugin + " is not a plug-in of this Servoir: it has no function " +
-                                      SERVOIR_BACKEND_SYMBOL);
-  }
-  const servoir_backend* table = entry();
-  if (table == nullptr || table->interface_version != SERVOIR_BACKEND_INTERFACE ||
-      table->struct_bytes < kFirstTableBytes) {
-    return Status::FailedPrecondition(plugin + " was built for another version of the plug-in interface than " +
-                                      std::to_string(SERVOIR_BACKEND_INTERFACE) + "; rebuild it");
-  }
+  std::string why;
+  const servoir_backend* table = plugin_table(library, &why);
+  if (table == nullptr) return Status::FailedPrecondition("the plug-in " + plugin + " " + why);
   std::shared_ptr<NativeBackend> made(new NativeBackend());  // NOLINT: the constructor is private
   made->table_ = table;
+  made->search_.warning = warning;
 
   const auto initialise = [&made](const std::vector<const char*>& libraries) {
     servoir_error error{};
     const std::uint32_t code = made->table_->initialise(libraries.data(), libraries.size(), &made->runtime_, &error);
     return code == SERVOIR_OK ? Status::Ok() : Status(code_of(code), text_of(error));
   };
-  LibrarySearch search{std::string(table->name) + "'s library", {}, std::move(places), true};
-  for (const char* const* pattern = table->library_patterns; pattern != nullptr && *pattern != nullptr; ++pattern) {
-    search.patterns.emplace_back(*pattern);
-  }
-  if (search.patterns.empty()) {
+  const std::vector<std::string> patterns = patterns_of(table);
+  if (patterns.empty()) {
     SERVOIR_RETURN_IF_ERROR(initialise({}));
     return made;
   }
-  made->search_ = find_library(search, [&](const std::string& path) { return initialise({path.c_str()}); });
-  if (!made->search_.found()) {
-    return Status::NotFound("no usable library of backend '" + std::string(table->name) + "' (" +
-                            search.patterns.front() + "); tried:\n" + made->search_.text());
-  }
+  const std::vector<const char*> symbols = library_symbols(table);
+  const LibrarySearch search{table->name, patterns, std::move(places),
+                             true,        patterns, {symbols.begin(), symbols.end()},
+                             plugin,      false,    program};
+  made->search_ = find_library(search, [&](const std::string& path, const LibraryReport& of_trial) {
+    SERVOIR_RETURN_IF_ERROR(initialise({path.c_str()}));
+    // The loader takes a library that is loaded already for another one of the same soname.
+    if (of_trial.version.empty() || of_trial.version == made->version()) return Status::Ok();
+    Status mixed = Status::FailedPrecondition(
+        "is version '" + of_trial.version + "', but acts as '" + made->version() +
+        "' in this process, which has loaded another copy of a library that it needs; use one of them only");
+    table->shut_down(made->runtime_);
+    return mixed;
+  });
+  if (!made->search_.found()) return not_found(search, made->search_);
   return made;
 }
 

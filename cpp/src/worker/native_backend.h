@@ -24,11 +24,25 @@ struct NamedContent {
   std::span<const std::byte> bytes;
 };
 
+// What there is of a backend, found out without loading any of it in this process.
+struct BackendReport {
+  Status status;  // why it cannot be used
+  std::string name;
+  std::string version;  // of the runtime
+  std::vector<std::string> devices;
+  SearchOutcome search;  // empty where the runtime is inside the plug-in
+};
+
 class NativeBackend {
  public:
-  // Loads the plug-in, then looks for its runtime's library in `places`, in order, then in the loader's own paths.
+  // Loads the plug-in, then looks for its runtime's library in `places`, in order, then in the loader's own paths. Both
+  // are tried with `program` first, in a process of their own; if that cannot be started, search().warning says so.
   // NotFound with every candidate tried and why it was refused.
-  static Result<std::shared_ptr<NativeBackend>> load(const std::string& plugin, std::vector<SearchPlace> places);
+  static Result<std::shared_ptr<NativeBackend>> load(const std::string& plugin, std::vector<SearchPlace> places,
+                                                     const TrialProgram& program);
+
+  // Looks for the same and only tries it.
+  static BackendReport examine(const std::string& plugin, std::vector<SearchPlace> places, const TrialProgram& program);
 
   using Options = std::vector<std::pair<std::string, std::string>>;
   // paths[0] is the model's file, the others belong to it. The model is ready to run on `device`.

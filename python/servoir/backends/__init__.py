@@ -5,7 +5,10 @@
     onnxruntime   ONNX               Python package, in place on the arena
     opencv_dnn    ONNX               native plug-in with OpenCV inside, where the wheel was built with it
     mindspore     MindIR             Python package
+    torch         TorchScript,       Python package, reads the arena in place
+                  torch.export
 
+A class of the user's own is run by `python`, see python_class.py; it is given as `backend=` of declare_model().
 Where several can run a file, the first in this table that is installed and opens it is taken; `backend=` of
 declare_model() names one and allows no other.
 """
@@ -18,9 +21,10 @@ from servoir import log
 from servoir.backends.file_format import REFUSED_FORMATS, file_format
 from servoir.backends.model import Backend, BackendError, OpenedModel, Port, Subgraph, batch_size
 from servoir.backends.model_file import ModelFile, read_model_file
+from servoir.backends.python_class import open_class
 from servoir.encryption import DecryptionKey
 
-__all__ = ["BackendError", "OpenedModel", "Port", "Subgraph", "backend_names", "batch_size", "open_model"]
+__all__ = ["BackendError", "OpenedModel", "Port", "Subgraph", "backend_names", "batch_size", "open_class", "open_model"]
 
 
 def _openvino() -> Backend:
@@ -47,15 +51,25 @@ def _mindspore() -> Backend:
     return MindSpore()
 
 
+def _torch() -> Backend:
+    from servoir.backends.torch import Torch
+
+    return Torch()
+
+
 # In order of preference. Each is imported when it is wanted.
 _BACKENDS: dict[str, Callable[[], Backend]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
     "opencv_dnn": _opencv_dnn,
     "mindspore": _mindspore,
+    "torch": _torch,
 }
 # Names of formats that users know them by.
 _FORMATS = {"onnx": "onnx", "openvino": "openvino", "ir": "openvino", "mindir": "mindir"}
+_FORMATS |= {"torchscript": "torchscript", "exportedprogram": "exportedprogram"}
+# Archives, of which no other backend can make anything.
+_BY_CONTENT = {"torchscript", "exportedprogram"}
 
 
 def backend_names() -> tuple[str, ...]:
@@ -105,6 +119,8 @@ def _format(file: ModelFile, given: str | None) -> str:
             f"no backend for the format {given} of '{file.path}' is there{because}; there are some for"
             f" {', '.join(sorted(set(_FORMATS.values())))}"
         )
+    if known in _BY_CONTENT and (found := file_format(file)) != known:
+        raise BackendError(f"'model_format' of '{file.path}' is {given}, but its content is of the format {found}")
     if file.mindspore_mode is not None and known != "mindir":
         raise BackendError(
             f"the model file '{file.path}' is encrypted by MindSpore, so its format is MindIR, but 'model_format' is"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 
 from servoir.backends.model import BackendError
 from servoir.backends.model_file import ModelFile
@@ -20,7 +22,7 @@ def file_format(file: ModelFile) -> str:
             return "openvino"
         raise BackendError(f"the model file '{path}' is XML, but not OpenVINO's: it has no element 'net' at its start")
     if head.startswith(b"PK\x03\x04"):
-        raise BackendError(f"the model file '{path}' is a ZIP archive, as PyTorch writes; no backend here runs that")
+        return _archive_format(file)
     if _looks_like_mindir(head):
         return "mindir"
     if head[4:7] == b"MSL":
@@ -30,8 +32,35 @@ def file_format(file: ModelFile) -> str:
     if _looks_like_onnx(head) or path.endswith(".onnx"):
         return "onnx"
     raise BackendError(
-        f"the format of the model file '{path}' is unknown; ONNX, OpenVINO IR (.xml) and MindIR are known"
+        f"the format of the model file '{path}' is unknown; ONNX, OpenVINO IR (.xml), MindIR, TorchScript and programs"
+        f" of torch.export (.pt2) are known"
     )
+
+
+def _archive_format(file: ModelFile) -> str:
+    """Of a ZIP archive; PyTorch's have one directory, named like the file when it was saved."""
+    try:
+        with zipfile.ZipFile(file.path if file.content is None else io.BytesIO(file.content)) as archive:
+            names = {name.partition("/")[2] or name for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise BackendError(
+            f"the model file '{file.path}' begins like a ZIP archive, as PyTorch writes, but is truncated or damaged:"
+            f" {error}"
+        ) from error
+    if any(name.startswith("data/aotinductor/") for name in names):
+        raise BackendError(
+            f"the model file '{file.path}' is compiled by AOTInductor; save the program itself, with torch.export.save"
+        )
+    if any(name.startswith("models/") for name in names) or "serialized_exported_program.json" in names:
+        return "exportedprogram"
+    if "constants.pkl" in names:
+        return "torchscript"
+    if "data.pkl" in names:
+        raise BackendError(
+            f"the model file '{file.path}' holds weights only, as torch.save writes them; save the model with its"
+            f" program: torch.export.save(torch.export.export(…), …), or torch.jit.save(torch.jit.script(…), …)"
+        )
+    raise BackendError(f"the model file '{file.path}' is a ZIP archive, but none that PyTorch has written")
 
 
 # Formats of the predecessor that no backend runs, and what to do instead.

@@ -19,6 +19,7 @@ from servoir import log
 from servoir.backends.model import DYNAMIC, Array, BackendError, Port, warm_up
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
+from servoir.backends.python_package import import_package
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
@@ -86,12 +87,7 @@ class MindSpore:
 
 
 def _package() -> Any:
-    try:
-        return importlib.import_module("mindspore")
-    except ImportError as error:
-        raise BackendError(
-            f"the package mindspore cannot be imported ({error}); pip install 'servoir[mindspore]'"
-        ) from error
+    return import_package("mindspore")
 
 
 def _set_up(package: Any, threads: int) -> None:

@@ -1,4 +1,8 @@
-"""What native backends share: where their plug-ins are, and a model that a plug-in has opened."""
+"""What native backends share: where their plug-ins are, how they are loaded, and a model that a plug-in has opened.
+
+A plug-in, and its runtime's libraries, are loaded by the program servoir_trial_load first, in a process of its own, so
+that one that crashes or hangs is refused like one that is missing. SERVOIR_TRIAL_SECONDS says how long that may take.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from servoir._core import NativeModel
-from servoir.backends.model import Array, Port, warm_up
+from servoir import log
+from servoir._core import NativeBackend, NativeModel
+from servoir.backends.model import Array, BackendError, Port, warm_up
+from servoir.server import limits
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
@@ -21,14 +27,39 @@ def plugin_path(backend: str) -> str:
     return os.path.join(os.environ.get("SERVOIR_PLUGIN_DIR") or _PLUGINS, f"libservoir_{backend}.so")
 
 
-def recorded_directories() -> list[str]:
-    """Library directories that the build was given, or found."""
+def recorded_directories(backend: str) -> list[str]:
+    """The backend's library directories that the build was given, or found."""
     path = os.path.join(os.environ.get("SERVOIR_PLUGIN_DIR") or _PLUGINS, "backend_dirs.json")
     try:
         with open(path, encoding="utf-8") as file:
-            return [str(directory) for directory in json.load(file)["directories"]]
+            return [str(directory) for directory in json.load(file)["directories"].get(backend, [])]
     except FileNotFoundError:
         return []
+
+
+def trial_program() -> str:
+    """It is always the package's own, whatever SERVOIR_PLUGIN_DIR says."""
+    return os.path.join(_PLUGINS, "servoir_trial_load")
+
+
+def trial_seconds() -> int:
+    """How long a library may take to load. MindSpore takes some when its files are not in memory yet."""
+    return limits.environment_number("SERVOIR_TRIAL_SECONDS") or 60
+
+
+def load_native(plugin: str, places: Sequence[tuple[str, str]]) -> NativeBackend:
+    """BackendError with all that was tried."""
+    try:
+        loaded = NativeBackend.load(plugin, places, trial_program=trial_program(), trial_seconds=trial_seconds())
+    except RuntimeError as error:
+        raise BackendError(str(error)) from error
+    if loaded.warning:
+        log.warning(
+            "%s and its libraries were loaded without a trial in a process of their own: %s; install Servoir again",
+            plugin,
+            loaded.warning,
+        )
+    return loaded
 
 
 class NativeSubgraph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from servoir import log
 from servoir.backends.model import DYNAMIC, Array, BackendError, Port, warm_up
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
+from servoir.backends.python_package import import_package
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
@@ -64,10 +64,7 @@ class OnnxRuntime:
 
 
 def _package() -> Any:
-    try:
-        return importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise BackendError(f"the package onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
+    return import_package("onnxruntime")
 
 
 def _ports(nodes: Sequence[Any], path: str, side: str) -> list[Port]:

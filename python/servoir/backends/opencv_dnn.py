@@ -10,7 +10,7 @@ from servoir import log
 from servoir._core import NativeBackend
 from servoir.backends.model import BackendError
 from servoir.backends.model_file import ModelFile
-from servoir.backends.native import NativeSubgraph, plugin_path
+from servoir.backends.native import NativeSubgraph, load_native, plugin_path
 from servoir.backends.options import read_options
 
 
@@ -48,7 +48,4 @@ def load() -> NativeBackend:
             f"the plug-in '{path}' is not there: this Servoir was built without the embedded backend (bash build.sh"
             f" -e cpu builds it)"
         )
-    try:
-        return NativeBackend.load(path, [])
-    except RuntimeError as error:
-        raise BackendError(str(error)) from error
+    return load_native(path, [])

@@ -71,7 +71,9 @@ def check_agreement(declared: Declarations, spec: dict[str, Any]) -> None:
         if callee["kind"] == "function"
     ]
     subgraphs = [(callee["name"], callee["subgraph"]) for callee in spec["callees"] if callee["kind"] == "model"]
-    declared_subgraphs = [(model.key, index) for model in declared.models.values() for index in range(len(model.files))]
+    declared_subgraphs = [
+        (model.key, index) for model in declared.models.values() for index in range(model.subgraph_count)
+    ]
     if mine != theirs or subgraphs != declared_subgraphs or declared.method_specs() != spec["methods"]:
         raise RuntimeError(
             "servable_config.py declares other methods here than in the workers with the models; it should declare the"
@@ -100,7 +102,7 @@ def bind_models(declared: Declarations, spec: dict[str, Any], runtime: WorkerRun
     """Makes Model.call work: the calls go through the server to whoever has the model."""
     for model in declared.models.values():
         subgraphs = []
-        for number in range(len(model.files)):
+        for number in range(model.subgraph_count):
             index = declared.model_callee(model, number)
             callee = spec["callees"][index]
             subgraphs.append(Subgraph(index, callee["inputs"], callee["outputs"]))

@@ -66,7 +66,8 @@ def open_all(
 ) -> list[LoadedFiles]:
     if not declared.models:
         return []
-    directory = version_directory(servable, message["version"])
+    needs_files = any(model.files for model in declared.models.values())
+    directory = version_directory(servable, message["version"]) if needs_files else servable
     return [_open(model, servable, directory, message, threads, key) for model in declared.models.values()]
 
 
@@ -95,7 +96,11 @@ def _open(
                 )
     from servoir import backends  # not for workers without models
 
-    opened = backends.open_model(paths, model.model_format, model.backend, threads, message["device_id"], options, key)
+    device: int | None = message["device_id"]
+    if isinstance(model.backend, type):
+        opened = backends.open_class(model.backend, paths, threads, device, options, key)
+    else:
+        opened = backends.open_model(paths, model.model_format, model.backend, threads, device, options, key)
     batch = max_batch(model, opened.subgraphs)
     return LoadedFiles(model, opened.subgraphs, batch, f"{opened.backend} {opened.version}")
 

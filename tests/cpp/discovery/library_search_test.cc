@@ -3,7 +3,10 @@
 #include <elf.h>
 #include <gtest/gtest.h>
 #include <link.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -16,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status accept_all(const std::string&) { return Status::Ok(); }
+Status accept_all(const std::string&, const LibraryReport&) { return Status::Ok(); }
 
 // Path of a library that this process has loaded, so that it exists and is right for the machine.
 std::string loaded_library(const std::string& part) {
@@ -85,7 +88,7 @@ TEST_F(LibrarySearchTest, NewestVersionFirstAndEachFileOnce) {
   fs::create_symlink("libthing.so.2460", place / "libthing.so");
   std::vector<std::string> asked;
   const SearchOutcome outcome = find_library({"a thing", {"libthing.so", "libthing.so.*"}, {{place, "test"}}, false},
-                                             [&](const std::string& path) {
+                                             [&](const std::string& path, const LibraryReport&) {
                                                asked.push_back(fs::path(path).filename());
                                                return Status::FailedPrecondition("is not wanted");
                                              });
@@ -104,15 +107,15 @@ TEST_F(LibrarySearchTest, KeepsEveryRefusalWithItsReason) {
   write_changed(place / "libthing.so.5", [](Elf64_Ehdr* h) { h->e_phoff = 1U << 30U; });
   fs::create_directory(place / "libthing.so.6");
   fs::copy_file(good_, place / "libthing.so.7");
-  const SearchOutcome outcome =
-      find_library({"a thing", {"libthing.so.*"}, {{root_ / "missing", "why not"}, {place, "test"}}, false},
-                   [](const std::string&) { return Status::FailedPrecondition("has no symbol thing_open"); });
+  const SearchOutcome outcome = find_library(
+      {"a thing", {"libthing.so.*"}, {{root_ / "missing", "why not"}, {place, "test"}}, false},
+      [](const std::string&, const LibraryReport&) { return Status::FailedPrecondition("has no symbol thing_open"); });
   EXPECT_FALSE(outcome.found());
   const std::string text = outcome.text();
   EXPECT_NE(text.find("/missing (why not): does not exist"), std::string::npos) << text;
   EXPECT_NE(text.find("libthing.so.7 (test): has no symbol thing_open"), std::string::npos) << text;
   EXPECT_NE(text.find("libthing.so.6 (test): is not a regular file"), std::string::npos) << text;
-  EXPECT_NE(text.find("libthing.so.5 (test): cannot be loaded: "), std::string::npos) << text;
+  EXPECT_NE(text.find("libthing.so.5 (test): is truncated or damaged: the file has"), std::string::npos) << text;
   EXPECT_NE(text.find("libthing.so.4 (test): is not a shared object"), std::string::npos) << text;
   EXPECT_NE(text.find("libthing.so.3 (test): is built for"), std::string::npos) << text;
   EXPECT_NE(text.find("libthing.so.2 (test): is built for"), std::string::npos) << text;
@@ -138,9 +141,76 @@ TEST_F(LibrarySearchTest, SaysThatThereWasNowhereToLook) {
   EXPECT_NE(find_library({"x", {"libx.so.*"}, {}, true}, accept_all).text().find("nowhere to look"), std::string::npos);
 }
 
+TEST_F(LibrarySearchTest, ADirectoryThatNobodyMayRead) {
+  fs::permissions(root_, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
+  const fs::path place = directory("secret");
+  fs::copy_file(good_, place / "libthing.so");
+  fs::permissions(place, fs::perms::none);
+  // The superuser may read everything: as somebody else, then.
+  const uid_t me = ::geteuid();
+  constexpr uid_t kNobody = 65534;
+  ASSERT_EQ(::seteuid(me == 0 ? kNobody : me), 0);
+  const SearchOutcome outcome = find_library({"a thing", {"libthing.so"}, {{place, "test"}}, false}, accept_all);
+  ASSERT_EQ(::seteuid(me), 0);
+  fs::permissions(place, fs::perms::owner_all);
+  ASSERT_EQ(outcome.tried.size(), 1U);
+  EXPECT_EQ(outcome.tried[0].refusal, "cannot be read: Permission denied");
+}
+
+TEST_F(LibrarySearchTest, AnotherLibraryUnderThisName) {
+  const fs::path place = directory("libs");
+  fs::copy_file(good_, place / "libthing.so");
+  LibrarySearch search{"a thing", {"libthing.so"}, {{place, "test"}}, false};
+  search.sonames = {"libthing.so", "libthing.so.*"};
+  const SearchOutcome outcome = find_library(search, accept_all);
+  EXPECT_EQ(outcome.tried[0].refusal,
+            "is another library: its name (soname) is libm.so.6, not libthing.so, libthing.so.*");
+  search.sonames = {"libm.so.*"};
+  EXPECT_TRUE(find_library(search, accept_all).found());
+}
+
 TEST(ElfFileTest, RefusesWhatIsNoLibrary) {
-  EXPECT_EQ(check_shared_object("/no/such/file").code(), Code::kNotFound);
-  EXPECT_EQ(check_shared_object("/dev/null").code(), Code::kFailedPrecondition);
+  EXPECT_EQ(read_shared_object("/no/such/file").status().code(), Code::kNotFound);
+  EXPECT_EQ(read_shared_object("/dev/null").status().code(), Code::kFailedPrecondition);
+}
+
+TEST_F(LibrarySearchTest, ReadsTheNamesInAFile) {
+  const auto object = read_shared_object(good_);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  EXPECT_EQ(object.value().soname, "libm.so.6");
+  EXPECT_NE(std::find(object.value().needed.begin(), object.value().needed.end(), "libc.so.6"),
+            object.value().needed.end());
+}
+
+TEST_F(LibrarySearchTest, NoTruncatedFileIsTaken) {
+  const fs::path file = root_ / "libthing.so";
+  const std::uint64_t half = fs::file_size(good_) / 2;
+  for (const std::uint64_t bytes : std::vector<std::uint64_t>{0, 3, 4, 51, 52, 63, 64, 100, 4096, half}) {
+    fs::copy_file(good_, file, fs::copy_options::overwrite_existing);
+    fs::permissions(file, fs::perms::owner_all);
+    fs::resize_file(file, bytes);
+    const auto object = read_shared_object(file);
+    ASSERT_FALSE(object.ok()) << bytes;
+    const std::string text(object.status().message());
+    if (bytes == 0) {
+      EXPECT_EQ(text, "is empty");
+    } else if (bytes < 4) {
+      EXPECT_NE(text.find("is not an ELF file"), std::string::npos) << text;
+    } else {
+      EXPECT_TRUE(text.starts_with("is truncated or damaged: the file has " + std::to_string(bytes) + " bytes"))
+          << text;
+    }
+  }
+}
+
+TEST_F(LibrarySearchTest, DamagedNumbersAreRefused) {
+  const fs::path file = root_ / "libthing.so";
+  write_changed(file, [](Elf64_Ehdr* h) { h->e_phentsize = 1; });
+  EXPECT_NE(read_shared_object(file).status().message().find("program headers have 1 bytes each"), std::string::npos);
+  write_changed(file, [](Elf64_Ehdr* h) { h->e_phnum = 0; });
+  EXPECT_NE(read_shared_object(file).status().message().find("no dynamic section"), std::string::npos);
+  write_changed(file, [](Elf64_Ehdr* h) { h->e_phoff = ~0ULL; });
+  EXPECT_NE(read_shared_object(file).status().message().find("truncated or damaged"), std::string::npos);
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // A plug-in that runs nothing: its models tell what they were opened with by the names of their inputs.
 //
-// FAKE_TABLE_BYTES: the struct_bytes of its table. FAKE_INTERFACE: its interface version.
+// FAKE_TABLE_BYTES: the struct_bytes of its table. FAKE_INTERFACE: its interface version. FAKE_LIBRARY: its runtime is
+// libthing.so, whose version has to be 1 or 2; else it needs no library.
 #define SERVOIR_BUILDS_BACKEND
+#include <dlfcn.h>
+
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -10,7 +13,9 @@
 
 #include "servoir/backend.h"
 
-struct servoir_runtime {};
+struct servoir_runtime {
+  std::string version = "1.0";
+};
 struct servoir_model {
   std::vector<std::string> inputs;
 };
@@ -23,12 +28,37 @@ std::uint32_t refuse(const char* text, servoir_error* error) noexcept {
   return SERVOIR_INVALID_ARGUMENT;
 }
 
+#if defined(FAKE_LIBRARY)
+std::uint32_t initialise(const char* const* libraries, std::uint64_t count, servoir_runtime** runtime,
+                         servoir_error* error) noexcept {
+  static servoir_runtime only;
+  void* library = count == 1 ? ::dlopen(libraries[0], RTLD_NOW | RTLD_LOCAL) : nullptr;
+  if (library == nullptr) return refuse("cannot be opened", error);
+  const int version = reinterpret_cast<int (*)()>(::dlsym(library, "thing_version"))();
+  if (version != 1 && version != 2) {
+    ::dlclose(library);
+    return refuse(("is version " + std::to_string(version) + "; 1 or 2 is needed").c_str(), error);
+  }
+  only.version = std::to_string(version) + ".0";
+  *runtime = &only;
+  return SERVOIR_OK;
+}
+constexpr const char* kLibraries[] = {"libthing.so", nullptr};
+constexpr const char* kSymbols[] = {"thing_version", nullptr};
+#else
 std::uint32_t initialise(const char* const*, std::uint64_t, servoir_runtime** runtime, servoir_error*) noexcept {
   static servoir_runtime only;
   *runtime = &only;
   return SERVOIR_OK;
 }
-const char* runtime_version(const servoir_runtime*) noexcept { return "1.0"; }
+constexpr const char* kLibraries[] = {nullptr};
+constexpr const char* kSymbols[] = {nullptr};
+#endif
+const char* runtime_version(const servoir_runtime* runtime) noexcept { return runtime->version.c_str(); }
+std::uint32_t devices(servoir_runtime*, char* names, std::uint64_t bytes, servoir_error*) noexcept {
+  std::strncpy(names, "CPU\nTHING.1", bytes - 1);
+  return SERVOIR_OK;
+}
 void shut_down(servoir_runtime*) noexcept {}
 
 std::uint32_t open_model(servoir_runtime*, const char* const* paths, std::uint64_t count, const servoir_option* options,
@@ -79,12 +109,11 @@ std::uint32_t execute(servoir_instance*, const servoir_buffer*, std::uint64_t, s
 }
 void destroy_instance(servoir_instance* instance) noexcept { const std::unique_ptr<servoir_instance> owned(instance); }
 
-constexpr const char* kLibraries[] = {nullptr};
-constexpr servoir_backend kBackend = {FAKE_INTERFACE,      FAKE_TABLE_BYTES, "fake",    kLibraries,
-                                      initialise,          runtime_version,  shut_down, open_model,
-                                      input_count,         output_count,     input,     output,
-                                      close_model,         create_instance,  execute,   destroy_instance,
-                                      open_model_in_memory};
+constexpr servoir_backend kBackend = {FAKE_INTERFACE,       FAKE_TABLE_BYTES, "fake",    kLibraries,
+                                      initialise,           runtime_version,  shut_down, open_model,
+                                      input_count,          output_count,     input,     output,
+                                      close_model,          create_instance,  execute,   destroy_instance,
+                                      open_model_in_memory, kSymbols,         devices};
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <opencv2/core.hpp>
 #include <string>
+#include <string_view>
 
 #include "model.h"
 #include "servoir/backend.h"
@@ -103,6 +104,14 @@ std::uint32_t execute(servoir_instance* instance, const servoir_buffer* inputs, 
 
 void destroy_instance(servoir_instance* instance) noexcept { const std::unique_ptr<servoir_instance> owned(instance); }
 
+std::uint32_t devices(servoir_runtime*, char* names, std::uint64_t bytes, servoir_error*) noexcept {
+  constexpr std::string_view kDevices = "CPU";
+  const std::size_t length = std::min<std::size_t>(kDevices.size(), bytes - 1);
+  kDevices.copy(names, length);
+  names[length] = '\0';
+  return SERVOIR_OK;
+}
+
 constexpr const char* kLibraries[] = {nullptr};
 
 constexpr servoir_backend kBackend = {SERVOIR_BACKEND_INTERFACE,
@@ -121,7 +130,9 @@ constexpr servoir_backend kBackend = {SERVOIR_BACKEND_INTERFACE,
                                       create_instance,
                                       execute,
                                       destroy_instance,
-                                      open_model_in_memory};
+                                      open_model_in_memory,
+                                      nullptr,
+                                      devices};
 
 }  // namespace
 

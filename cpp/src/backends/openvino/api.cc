@@ -15,7 +15,7 @@ std::unique_ptr<Api> Api::open(const char* library, std::string* why) {
     *why = std::string("cannot be loaded: ") + (text != nullptr ? text : "no reason given");
     return nullptr;
   }
-  if (!api->resolve(why) || !api->read_version(why) || !api->verify_types(why)) return nullptr;
+  if (!api->read_version(why) || !api->resolve(why) || !api->verify_types(why)) return nullptr;
   return api;
 }
 
@@ -23,32 +23,40 @@ Api::~Api() {
   if (library_ != nullptr) ::dlclose(library_);
 }
 
-bool Api::resolve(std::string* why) {
-#define SERVOIR_RESOLVE(name)                                               \
-  name = reinterpret_cast<decltype(name)>(::dlsym(library_, #name));        \
-  if (name == nullptr) {                                                    \
-    *why = "has no function " #name ": OpenVINO 2024.6 or newer is needed"; \
-    return false;                                                           \
-  }
-  SERVOIR_OPENVINO_FUNCTIONS(SERVOIR_RESOLVE)
-#undef SERVOIR_RESOLVE
-  last_message_ = reinterpret_cast<decltype(last_message_)>(::dlsym(library_, "ov_get_last_err_msg"));
-  return true;
-}
-
 bool Api::read_version(std::string* why) {
+  // Before all else, so that what is refused is refused with its version.
+  const auto version_of = reinterpret_cast<decltype(ov_get_openvino_version)>(::dlsym(library_, kVersionFunction));
+  const auto free_version = reinterpret_cast<decltype(ov_version_free)>(::dlsym(library_, "ov_version_free"));
+  if (version_of == nullptr || free_version == nullptr) {
+    *why = std::string("has no function ") + (version_of == nullptr ? kVersionFunction : "ov_version_free") +
+           ": it is no OpenVINO of 2024.6 or newer";
+    return false;
+  }
   ov_version_t version{};
-  if (const ov_status_e status = ov_get_openvino_version(&version); status != ov_status_e::OK) {
-    *why = "does not tell its version: " + reason(status);
+  if (const ov_status_e status = version_of(&version); status != ov_status_e::OK) {
+    *why = "does not tell its version: OpenVINO's status " + std::to_string(static_cast<int>(status));
     return false;
   }
   version_ = version.buildNumber != nullptr ? version.buildNumber : "";
-  ov_version_free(&version);
+  free_version(&version);
   types_ = element_types_of(version_);
   if (types_ == nullptr) {
     *why = "is version '" + version_ + "'; OpenVINO 2024.6 or newer is needed";
     return false;
   }
+  return true;
+}
+
+bool Api::resolve(std::string* why) {
+#define SERVOIR_RESOLVE(name)                                                                                 \
+  name = reinterpret_cast<decltype(name)>(::dlsym(library_, #name));                                          \
+  if (name == nullptr) {                                                                                      \
+    *why = "is version '" + version_ + "' and has no function " #name "; OpenVINO 2024.6 or newer is needed"; \
+    return false;                                                                                             \
+  }
+  SERVOIR_OPENVINO_FUNCTIONS(SERVOIR_RESOLVE)
+#undef SERVOIR_RESOLVE
+  last_message_ = reinterpret_cast<decltype(last_message_)>(::dlsym(library_, "ov_get_last_err_msg"));
   return true;
 }
 

@@ -22,6 +22,8 @@ namespace servoir::openvino {
   X(ov_free)                                     \
   X(ov_core_create)                              \
   X(ov_core_free)                                \
+  X(ov_core_get_available_devices)               \
+  X(ov_available_devices_free)                   \
   X(ov_core_read_model)                          \
   X(ov_core_read_model_from_memory_buffer)       \
   X(ov_core_compile_model)                       \
@@ -51,6 +53,9 @@ namespace servoir::openvino {
   X(ov_tensor_data)                              \
   X(ov_tensor_free)
 
+// What every OpenVINO has, whatever its version.
+inline constexpr const char* kVersionFunction = "ov_get_openvino_version";
+
 class Api {
  public:
   // Loads the library and resolves everything; on failure null, with the reason in *why.
@@ -72,8 +77,8 @@ class Api {
 
  private:
   Api() = default;
-  [[nodiscard]] bool resolve(std::string* why);
   [[nodiscard]] bool read_version(std::string* why);
+  [[nodiscard]] bool resolve(std::string* why);
   [[nodiscard]] bool verify_types(std::string* why) const;
 
   void* library_ = nullptr;

@@ -111,8 +111,25 @@ std::uint32_t execute(servoir_instance* instance, const servoir_buffer* inputs, 
 
 void destroy_instance(servoir_instance* instance) noexcept { const std::unique_ptr<servoir_instance> owned(instance); }
 
+std::uint32_t devices(servoir_runtime* runtime, char* names, std::uint64_t bytes, servoir_error* error) noexcept {
+  const ov::Api& api = *runtime->api;
+  ov_available_devices_t available{};
+  if (const ov_status_e status = api.ov_core_get_available_devices(runtime->core.get(), &available);
+      status != ov_status_e::OK) {
+    return report({SERVOIR_INTERNAL, "cannot tell its devices: " + api.reason(status)}, error);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < available.size; ++i) text += std::string(i == 0 ? "" : "\n") + available.devices[i];
+  api.ov_available_devices_free(&available);
+  const std::size_t length = std::min<std::size_t>(text.size(), bytes - 1);
+  text.copy(names, length);
+  names[length] = '\0';
+  return SERVOIR_OK;
+}
+
 // The wheels have only the name with the version.
 constexpr const char* kLibraries[] = {"libopenvino_c.so", "libopenvino_c.so.*", nullptr};
+constexpr const char* kSymbols[] = {ov::kVersionFunction, nullptr};
 
 constexpr servoir_backend kBackend = {SERVOIR_BACKEND_INTERFACE,
                                       sizeof(servoir_backend),
@@ -130,7 +147,9 @@ constexpr servoir_backend kBackend = {SERVOIR_BACKEND_INTERFACE,
                                       create_instance,
                                       execute,
                                       destroy_instance,
-                                      open_model_in_memory};
+                                      open_model_in_memory,
+                                      kSymbols,
+                                      devices};
 
 }  // namespace
 

@@ -104,6 +104,11 @@ class Declarations:
                 raise RuntimeError(
                     f"Parameter 'model_file': '{shared[0]}' is already the file of model '{other.key}' of this servable"
                 )
+        number = 1
+        name = model.key
+        while model.key in self.models:  # a class without files that several models have
+            number += 1
+            model.key = f"{name} ({number})"
         self.models[model.key] = model
 
     def add_function(self, callee: FunctionCallee) -> FunctionCallee:
@@ -148,11 +153,11 @@ class Declarations:
         for other in self.models.values():
             if other is model:
                 return index + subgraph
-            index += len(other.files)
+            index += other.subgraph_count
         raise RuntimeError(f"model '{model.key}' was not declared in this servable")
 
     def function_callee(self, callee: FunctionCallee) -> int:
-        return sum(len(model.files) for model in self.models.values()) + self.functions.index(callee)
+        return sum(model.subgraph_count for model in self.models.values()) + self.functions.index(callee)
 
     def check_complete(self, servable: str) -> None:
         if not self.methods:

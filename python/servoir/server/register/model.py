@@ -10,7 +10,17 @@ from servoir import check
 from servoir.server.register import declarations
 from servoir.server.register.context import Context
 
-MODEL_FORMATS = ("OM", "MindIR", "MindIR_Opt", "MindIR_Lite", "ONNX", "OpenVINO", "TorchScript", "ExportedProgram")
+MODEL_FORMATS = (
+    "OM",
+    "MindIR",
+    "MindIR_Opt",
+    "MindIR_Lite",
+    "ONNX",
+    "OpenVINO",
+    "TorchScript",
+    "ExportedProgram",
+    "Python",
+)
 
 Instance: TypeAlias = Sequence[Any]
 # What the worker installs: (callee, instances) -> a tuple of outputs for each instance.
@@ -38,12 +48,12 @@ class Model:
         without_batch_dim_inputs: tuple[int, ...],
         context: Context | None,
         config_file: str | None,
-        backend: str | None,
+        backend: str | type | None,
         max_batch_size: int | None,
         max_queue_delay: float,
     ) -> None:
         self.files = files
-        self.key = ";".join(files)
+        self.key = ";".join(files) or getattr(backend, "__name__", "")
         self.model_format = model_format
         self.with_batch_dim = with_batch_dim
         self.without_batch_dim_inputs = without_batch_dim_inputs
@@ -57,6 +67,11 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.key!r})"
+
+    @property
+    def subgraph_count(self) -> int:
+        """Each file is one; all files of a class belong to the one that it is."""
+        return 1 if isinstance(self.backend, type) else len(self.files)
 
     def bind(self, subgraphs: Sequence[Subgraph], caller: Caller) -> None:
         """The worker's part: from now on call() works inside the functions that it runs."""
@@ -115,7 +130,7 @@ class Model:
 
 
 def declare_model(
-    model_file: str | Sequence[str],
+    model_file: str | Sequence[str] = (),
     model_format: str | None = None,
     with_batch_dim: bool = True,
     options: Any = None,
@@ -123,27 +138,36 @@ def declare_model(
     context: Context | None = None,
     config_file: str | None = None,
     *,
-    backend: str | None = None,
+    backend: str | type | None = None,
     max_batch_size: int | None = None,
     max_queue_delay: float = 0.0,
 ) -> Model:
     """Declares a model of the servable; the worker loads it when it starts.
 
     Args:
-        model_file: a file of the version directory; several are the subgraphs 0, 1, … of one model.
+        model_file: a file of the version directory; several are the subgraphs 0, 1, … of one model. A class may have
+            none, and gets them all.
         model_format: one of MODEL_FORMATS, case ignored; None: the file's content decides.
         with_batch_dim: the first dimension of inputs and outputs counts instances.
         options: deprecated, AclOptions or GpuOptions; `context` wins.
         without_batch_dim_inputs: indices of inputs that have no batch dimension.
         context: threads and device settings.
         config_file: the backend's own settings file, relative to servable_config.py.
-        backend: name of the backend to use; None: the first that knows the format.
+        backend: name of the backend to use; None: the first that knows the format. A class that computes the model
+            itself: see docs/backends.md.
         max_batch_size: instances in one run of a model whose batch dimension is dynamic (default 64).
         max_queue_delay: seconds that an instance may wait for others to share its batch while the worker is idle.
     """
-    files = check.texts("model_file", model_file)
+    is_class = isinstance(backend, type)
+    no_file = isinstance(model_file, (list, tuple)) and not model_file
+    files = () if is_class and no_file else check.texts("model_file", model_file)
     if model_format is not None:
         model_format = check.one_of("model_format", model_format, MODEL_FORMATS)
+        if is_class != (model_format == "Python"):
+            raise RuntimeError(
+                f"Parameter 'model_format' is {model_format!r}, but 'backend' is {'a' if is_class else 'no'} class;"
+                f" 'Python' and a class belong together"
+            )
     check.flag("with_batch_dim", with_batch_dim)
     from_options = None if options is None else _context_of(options)
     if without_batch_dim_inputs is None:
@@ -156,8 +180,12 @@ def declare_model(
         raise check.refuse("context", "a Context or None", context)
     if config_file is not None:
         check.text("config_file", config_file)
-    if backend is not None:
+    if isinstance(backend, type):
+        _check_class(backend)
+    elif isinstance(backend, str):
         check.text("backend", backend)
+    elif backend is not None:
+        raise check.refuse("backend", "the name of a backend, or a class (not an object of it)", backend)
     if max_batch_size is not None:
         check.integer("max_batch_size", max_batch_size, 1)
     model = Model(
@@ -173,6 +201,15 @@ def declare_model(
     )
     declarations.current().add_model(model)
     return model
+
+
+def _check_class(backend: type) -> None:
+    from servoir.backends import python_class  # only for those that have one
+
+    if problems := python_class.problems_of(backend):
+        raise RuntimeError(
+            f"Parameter 'backend': the class {backend.__name__} cannot run a model: {'; '.join(problems)}"
+        )
 
 
 def _context_of(options: Any) -> Context:
