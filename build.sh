@@ -27,7 +27,8 @@ every backend that it has installed.
                             .../mindspore/lib, .../torch/lib: is remembered as the first place to look for that package.
                             Without -p and -e native backends are looked up in the active Python
   -e cpu                    first build the embedded backend, OpenCV DNN, from source (third_party/opencv_dnn), and put it
-                            into the wheel: it needs no other package. Takes some CPU minutes once, then comes from a cache
+                            into the wheel: it needs no other package. Takes some CPU minutes once, then comes from a cache.
+                            --demo -e cpu without -p runs the demo in an environment that has no other backend
   -V VARIANT                with -e: the instructions it may use: generic (default), avx2, avx512, native
   -j N                      compile N files at a time (default: the cores this process may use)
   -d                        debug build
@@ -146,6 +147,7 @@ if [[ -n $engine ]]; then
 fi
 
 log_dir=$root/build/log
+environment=$root/.venv
 python=$(find_python)
 for directory in ${given_dirs[@]+"${given_dirs[@]}"}; do
   add_backend "$python" "$directory" || exit 2
@@ -172,7 +174,6 @@ case $action in
     else
       require_packages "${build_packages[@]}"
       require_python "$python"
-      build_embedded_backend
       tools=$(tools_environment "$python")
       find_backends "$python"
       build_wheel "$tools" "${cpp_tests:-off}"
@@ -182,13 +183,17 @@ case $action in
   demo)
     require_packages "${build_packages[@]}" "${demo_packages[@]}"
     require_python "$python"
-    build_embedded_backend
-    checkout_environment "$python" examples
-    find_backends "$root/.venv/bin/python"
-    build_wheel "$root/.venv" off
+    if [[ -n $engine ]] && ((${#given_dirs[@]} == 0)); then
+      environment=$root/build/embedded-environment # has no other backend, to show that none is needed
+      fill_environment "$environment" "$python" build embedded-examples
+    else
+      checkout_environment "$python" examples
+    fi
+    find_backends "$environment/bin/python"
+    build_wheel "$environment" off
     install_wheel
     say "running examples/demo.py"
-    .venv/bin/python examples/demo.py
+    "$environment/bin/python" examples/demo.py
     ;;
   test)
     if [[ -n $sanitizer ]]; then
@@ -197,10 +202,9 @@ case $action in
     else
       require_packages "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
       require_python "$python"
-      build_embedded_backend
       checkout_environment "$python" test
-      find_backends "$root/.venv/bin/python"
-      build_wheel "$root/.venv" on
+      find_backends "$environment/bin/python"
+      build_wheel "$environment" on
       install_wheel
       run_stages stage_clang_format stage_ruff stage_mypy stage_cpp stage_address stage_thread stage_fuzz stage_python stage_e2e
     fi

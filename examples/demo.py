@@ -70,7 +70,20 @@ def open_directly(path: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
         compiled = openvino.Core().compile_model(str(path), "CPU")
         return lambda inputs: compiled(inputs)[0]
     except ImportError:
-        raise DemoError("there is no backend to compare with: pip install onnxruntime, or openvino") from None
+        pass
+    return open_embedded(path)
+
+
+def open_embedded(path: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """By the backend that is part of Servoir, where there is no other."""
+    from servoir import backends
+
+    try:
+        model = backends.open_model([str(path)], None, "opencv_dnn", 1, None, {}).subgraphs[0]
+    except backends.BackendError as error:
+        hint = "pip install onnxruntime, or openvino, or bash build.sh -e cpu"
+        raise DemoError(f"there is no backend to compare with: {hint}\n{error}") from None
+    return lambda inputs: model.execute_copied([inputs[port["name"]] for port in model.inputs])[0]
 
 
 def read_directly(servables: Path, picture_file: bytes) -> tuple[str, np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ install_groups() {
   done
   "$python" -m pip install -q "pip==$pip_version" &&
     "$python" -m pip install -q -c scripts/constraints.txt "${groups[@]}" || return
-  if [[ " $* " == *" examples "* || " $* " == *" test "* ]]; then
+  if [[ " $* " == *"examples "* || " $* " == *" test "* ]]; then
     "$python" -m pip install -q -c scripts/constraints.txt --no-deps --group models
   fi
 }

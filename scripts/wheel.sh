@@ -1,17 +1,19 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
 # The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
-# Uses root, jobs, verbose, build_type, engine, variant, backend_dirs; sets wheel.
+# Uses root, jobs, verbose, build_type, engine, variant, environment, backend_dirs; sets wheel.
 
-# find_backends PYTHON: without -p and -e, the native backends that PYTHON has installed. One that cannot be used is left out.
+# find_backends PYTHON: without -p, the native backends that PYTHON has installed; one that cannot be used is left out. With -e
+# the embedded one as well.
 find_backends() {
   local directory
   if ((${#backend_dirs[@]} == 0)); then
     while IFS= read -r directory; do
       add_backend "$1" "$directory" || say "the wheel will have no plug-in for it"
     done < <("$1" scripts/backend_dirs.py find)
-    if ((${#backend_dirs[@]} == 0)); then
-      say "no native backend is installed in $1: the wheel will have no plug-in (Python backends need none)"
-    fi
+  fi
+  [[ -z $engine ]] || build_embedded_backend "$1"
+  if ((${#backend_dirs[@]} == 0)); then
+    say "no native backend is installed in $1: the wheel will have no plug-in (Python backends need none)"
   fi
 }
 
@@ -26,13 +28,12 @@ add_backend() {
   done
 }
 
-# build_embedded_backend: with -e, OpenCV DNN from source, whose directory then is one like those of -p.
+# build_embedded_backend PYTHON: OpenCV DNN from source, whose directory then is one like those of -p.
 build_embedded_backend() {
-  [[ -n $engine ]] || return 0
   local options=(-e "$engine" -V "${variant:-generic}" -j "$jobs") directory
   [[ $verbose == no ]] || options+=(-v)
   directory=$(bash "$root/third_party/opencv_dnn/build.sh" "${options[@]}") || exit
-  add_backend "$python" "$directory" || exit
+  add_backend "$1" "$directory" || exit
 }
 
 # build_wheel ENVIRONMENT on|off: builds with the tools of ENVIRONMENT, C++ tests or not, and sets wheel to the file in dist/.
@@ -67,5 +68,5 @@ graft_wheel() {
 
 # The dependencies are there, and pip would ask the network about them.
 install_wheel() {
-  step install "installing $wheel into .venv" .venv/bin/python -m pip install -q --no-deps --force-reinstall "$wheel" || exit 1
+  step install "installing $wheel into ${environment#"$root"/}" "$environment/bin/python" -m pip install -q --no-deps --force-reinstall "$wheel" || exit 1
 }
