@@ -126,7 +126,8 @@ def test_the_metadata_is_that_of_the_project(wheel: zipfile.ZipFile) -> None:
     assert metadata["Name"] == "servoir"
     assert metadata["Version"] == version
     assert metadata["Requires-Python"] == ">=3.10"
-    assert sorted(metadata.get_all("Provides-Extra")) == ["all", "encryption", "mindspore", "onnxruntime", "openvino"]
+    extras = ["all", "encryption", "mindspore", "onnxruntime", "openvino", "torch"]
+    assert sorted(metadata.get_all("Provides-Extra")) == extras
     needed = [requirement for requirement in metadata.get_all("Requires-Dist") if "extra ==" not in requirement]
     assert sorted(re.split(r"[^\w-]", requirement)[0] for requirement in needed) == ["grpcio", "numpy"]
 
