@@ -105,7 +105,7 @@ Failure guarded(std::uint32_t code, const std::string& what, const Work& work) {
   }
 }
 
-Failure read_threads(const Model::Options& options, int* threads) {
+Failure read_threads(const Options& options, int* threads) {
   for (const auto& [key, value] : options) {
     if (key == "streams") continue;  // one batch at a time, whatever is asked
     if (key != "threads") {
@@ -122,7 +122,7 @@ Failure read_threads(const Model::Options& options, int* threads) {
 
 }  // namespace
 
-Failure Model::open(const char* path, const Options& options, std::unique_ptr<Model>* model) {
+Failure Model::open(const char* path, const Options& options, std::unique_ptr<plugin::Model>* model) {
   std::unique_ptr<Model> made(new Model());  // NOLINT: the constructor is private
   made->path_ = path;
   if (!std::ifstream(path, std::ios::binary)) {
@@ -134,7 +134,7 @@ Failure Model::open(const char* path, const Options& options, std::unique_ptr<Mo
 }
 
 Failure Model::open(const char* name, const void* data, std::uint64_t bytes, const Options& options,
-                    std::unique_ptr<Model>* model) {
+                    std::unique_ptr<plugin::Model>* model) {
   std::unique_ptr<Model> made(new Model());  // NOLINT: the constructor is private
   made->path_ = name;
   made->in_memory_ = true;
@@ -201,23 +201,27 @@ Failure Model::read_ports(bool inputs, std::vector<Port>* ports) const {
   return {};
 }
 
-Failure Instance::create(const Model& model, const std::string& device, std::unique_ptr<Instance>* instance) {
+Failure Model::create_instance(const char* device, std::unique_ptr<plugin::Instance>* instance) {
+  return Instance::create(*this, device, instance);
+}
+
+Failure Instance::create(const Model& model, const std::string& device, std::unique_ptr<plugin::Instance>* instance) {
   if (device != "CPU") {
     return {SERVOIR_INVALID_ARGUMENT,
             "there is no device '" + device + "' here; the OpenCV DNN that is built in has CPU"};
   }
   std::unique_ptr<Instance> made(new Instance(model));  // NOLINT: the constructor is private
   if (Failure f = model.make_network(&made->network_); f.failed()) return f;
-  for (const Port& port : model.outputs()) made->output_names_.push_back(port.name);
+  for (const Port& port : model.outputs_) made->output_names_.push_back(port.name);
   *instance = std::move(made);
   return {};
 }
 
 Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
                           std::uint64_t output_count) {
-  if (input_count != model_.inputs().size() || output_count != model_.outputs().size()) {
-    return {SERVOIR_INVALID_ARGUMENT, "the model has " + std::to_string(model_.inputs().size()) + " inputs and " +
-                                          std::to_string(model_.outputs().size()) + " outputs"};
+  if (input_count != model_.inputs_.size() || output_count != model_.outputs_.size()) {
+    return {SERVOIR_INVALID_ARGUMENT, "the model has " + std::to_string(model_.inputs_.size()) + " inputs and " +
+                                          std::to_string(model_.outputs_.size()) + " outputs"};
   }
   Failure failure;
   const Failure thrown = guarded(SERVOIR_INVALID_ARGUMENT, "OpenCV DNN cannot run the batch", [&] {
@@ -235,7 +239,7 @@ Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_coun
 }
 
 Failure Instance::set_input(std::size_t index, const servoir_buffer& buffer) {
-  const Port& port = model_.inputs()[index];
+  const Port& port = model_.inputs_[index];
   const auto wrong = [&](const std::string& why) {
     return Failure{SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' " + why};
   };
@@ -262,7 +266,7 @@ Failure Instance::set_input(std::size_t index, const servoir_buffer& buffer) {
 }
 
 Failure Instance::give_output(std::size_t index, servoir_buffer* buffer) {
-  const Port& port = model_.outputs()[index];
+  const Port& port = model_.outputs_[index];
   cv::Mat& result = outputs_[index];
   // Half precision is computed, and given, in single.
   if (result.type() != port.type) result.convertTo(result, port.type);

@@ -14,16 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "../plugin/plugin.h"
 #include "servoir/backend.h"
 
 namespace servoir::opencv_dnn {
 
-// Empty: all is well. Else what went wrong, and the code for it.
-struct Failure {
-  std::uint32_t code = SERVOIR_OK;
-  std::string text;
-  [[nodiscard]] bool failed() const { return code != SERVOIR_OK; }
-};
+using plugin::Failure;
+using plugin::Options;
 
 struct Port {
   std::string name;
@@ -31,17 +28,18 @@ struct Port {
   servoir_port description{};  // its name points to the string above
 };
 
-class Model {
+class Model final : public plugin::Model {
  public:
-  using Options = std::vector<std::pair<std::string, std::string>>;
-
-  static Failure open(const char* path, const Options& options, std::unique_ptr<Model>* model);
+  static Failure open(const char* path, const Options& options, std::unique_ptr<plugin::Model>* model);
   // `name` is for messages.
   static Failure open(const char* name, const void* data, std::uint64_t bytes, const Options& options,
-                      std::unique_ptr<Model>* model);
+                      std::unique_ptr<plugin::Model>* model);
 
-  [[nodiscard]] const std::vector<Port>& inputs() const { return inputs_; }
-  [[nodiscard]] const std::vector<Port>& outputs() const { return outputs_; }
+  [[nodiscard]] std::uint64_t input_count() const override { return inputs_.size(); }
+  [[nodiscard]] std::uint64_t output_count() const override { return outputs_.size(); }
+  [[nodiscard]] const servoir_port& input(std::uint64_t index) const override { return inputs_[index].description; }
+  [[nodiscard]] const servoir_port& output(std::uint64_t index) const override { return outputs_[index].description; }
+  Failure create_instance(const char* device, std::unique_ptr<plugin::Instance>* instance) override;
 
  private:
   friend class Instance;
@@ -59,12 +57,12 @@ class Model {
   std::vector<Port> outputs_;
 };
 
-class Instance {
+class Instance final : public plugin::Instance {
  public:
-  static Failure create(const Model& model, const std::string& device, std::unique_ptr<Instance>* instance);
+  static Failure create(const Model& model, const std::string& device, std::unique_ptr<plugin::Instance>* instance);
 
   Failure execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
-                  std::uint64_t output_count);
+                  std::uint64_t output_count) override;
 
  private:
   explicit Instance(const Model& model) : model_(model) {}

@@ -53,14 +53,14 @@ ov_shape_t shape_of(servoir_buffer* buffer) { return {static_cast<std::int64_t>(
 }  // namespace
 
 Failure Model::open(const Api& api, ov_core_t* core, const char* path, const char* weights, Options options,
-                    std::unique_ptr<Model>* model) {
+                    std::unique_ptr<plugin::Model>* model) {
   ov_model_t* raw = nullptr;
   const ov_status_e status = api.ov_core_read_model(core, path, weights, &raw);
   return take(api, core, path, status, raw, std::move(options), model);
 }
 
 Failure Model::open(const Api& api, ov_core_t* core, const servoir_content& file, const servoir_content* weights,
-                    Options options, std::unique_ptr<Model>* model) {
+                    Options options, std::unique_ptr<plugin::Model>* model) {
   // Constants of an IR stay where they are in the weights: these are copied into memory of OpenVINO's own, which lives
   // as long as the model.
   Handle<ov_tensor_t> copied;
@@ -87,7 +87,7 @@ Failure Model::open(const Api& api, ov_core_t* core, const servoir_content& file
 }
 
 Failure Model::take(const Api& api, ov_core_t* core, const char* name, ov_status_e status, ov_model_t* read,
-                    Options options, std::unique_ptr<Model>* model) {
+                    Options options, std::unique_ptr<plugin::Model>* model) {
   if (status != ov_status_e::OK) {
     return {SERVOIR_INVALID_ARGUMENT, std::string(name) + " cannot be read: " + api.reason(status)};
   }
@@ -174,10 +174,14 @@ Failure Instance::failed(const std::string& what, ov_status_e status) const {
   return {SERVOIR_INTERNAL, what + ": " + api_.reason(status)};
 }
 
-Failure Instance::create(const Model& model, const char* device, std::unique_ptr<Instance>* instance) {
+Failure Model::create_instance(const char* device, std::unique_ptr<plugin::Instance>* instance) {
+  return Instance::create(*this, device, instance);
+}
+
+Failure Instance::create(const Model& model, const char* device, std::unique_ptr<plugin::Instance>* instance) {
   // Latency on one stream: a worker runs one batch at a time, and all its threads work on that one. No pinning: the
   // cores are shared with the server and other workers, and two workers would pin to the same cores.
-  Model::Options properties;
+  Options properties;
   const auto set = [&properties](const std::string& key, const std::string& value) {
     for (auto& property : properties) {
       if (property.first == key) {

@@ -11,17 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "../plugin/plugin.h"
 #include "api.h"
 #include "servoir/backend.h"
 
 namespace servoir::openvino {
 
-// Empty: all is well. Else what went wrong, and the code for it.
-struct Failure {
-  std::uint32_t code = SERVOIR_OK;
-  std::string text;
-  [[nodiscard]] bool failed() const { return code != SERVOIR_OK; }
-};
+using plugin::Failure;
+using plugin::Options;
 
 struct Port {
   std::string name;
@@ -29,26 +26,27 @@ struct Port {
   servoir_port description{};  // its name points to the string above
 };
 
-class Model {
+class Model final : public plugin::Model {
  public:
-  using Options = std::vector<std::pair<std::string, std::string>>;
-
   // `api` and `core` outlive the model. `weights` may be null.
   static Failure open(const Api& api, ov_core_t* core, const char* path, const char* weights, Options options,
-                      std::unique_ptr<Model>* model);
+                      std::unique_ptr<plugin::Model>* model);
   // The same for files in memory; OpenVINO keeps nothing of theirs.
   static Failure open(const Api& api, ov_core_t* core, const servoir_content& file, const servoir_content* weights,
-                      Options options, std::unique_ptr<Model>* model);
+                      Options options, std::unique_ptr<plugin::Model>* model);
 
-  [[nodiscard]] const std::vector<Port>& inputs() const { return inputs_; }
-  [[nodiscard]] const std::vector<Port>& outputs() const { return outputs_; }
+  [[nodiscard]] std::uint64_t input_count() const override { return inputs_.size(); }
+  [[nodiscard]] std::uint64_t output_count() const override { return outputs_.size(); }
+  [[nodiscard]] const servoir_port& input(std::uint64_t index) const override { return inputs_[index].description; }
+  [[nodiscard]] const servoir_port& output(std::uint64_t index) const override { return outputs_[index].description; }
+  Failure create_instance(const char* device, std::unique_ptr<plugin::Instance>* instance) override;
 
  private:
   friend class Instance;
   Model(const Api& api, ov_core_t* core) : api_(api), core_(core) {}
   // Takes what OpenVINO has read, or says why it has not.
   static Failure take(const Api& api, ov_core_t* core, const char* name, ov_status_e status, ov_model_t* read,
-                      Options options, std::unique_ptr<Model>* model);
+                      Options options, std::unique_ptr<plugin::Model>* model);
   Failure read_ports(const char* path, bool inputs, std::vector<Port>* ports) const;
 
   const Api& api_;
@@ -59,12 +57,12 @@ class Model {
   std::vector<Port> outputs_;
 };
 
-class Instance {
+class Instance final : public plugin::Instance {
  public:
-  static Failure create(const Model& model, const char* device, std::unique_ptr<Instance>* instance);
+  static Failure create(const Model& model, const char* device, std::unique_ptr<plugin::Instance>* instance);
 
   Failure execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
-                  std::uint64_t output_count);
+                  std::uint64_t output_count) override;
 
  private:
   // What a tensor of the request is bound to now. A pool of equal batches comes back to the same memory again and
