@@ -22,9 +22,20 @@ from servoir.backends.file_format import REFUSED_FORMATS, file_format
 from servoir.backends.model import Backend, BackendError, OpenedModel, Port, Subgraph, batch_size
 from servoir.backends.model_file import ModelFile, read_model_file
 from servoir.backends.python_class import open_class
+from servoir.backends.tested_versions import warn_if_untested
 from servoir.encryption import DecryptionKey
 
-__all__ = ["BackendError", "OpenedModel", "Port", "Subgraph", "backend_names", "batch_size", "open_class", "open_model"]
+__all__ = [
+    "BackendError",
+    "OpenedModel",
+    "Port",
+    "Subgraph",
+    "able_backends",
+    "backend_names",
+    "batch_size",
+    "open_class",
+    "open_model",
+]
 
 
 def _openvino() -> Backend:
@@ -98,6 +109,7 @@ def open_model(
     for candidate in candidates:
         try:
             version = candidate.version()
+            warn_if_untested(candidate.name, version)
             opened = [candidate.open(file, threads, device_id, options) for file in files]
         except BackendError as error:
             refusals.append(f"{candidate.name}: {error}")
@@ -107,6 +119,15 @@ def open_model(
         log.info("backend %s %s runs %s on %d threads", candidate.name, version, ", ".join(paths), threads)
         return OpenedModel(candidate.name, version, opened)
     raise BackendError("\n".join([f"no backend can run {', '.join(repr(path) for path in paths)}", *refusals]))
+
+
+def able_backends(
+    files: Sequence[ModelFile], model_format: str | None, backend: str | None
+) -> tuple[list[str], list[str]]:
+    """The formats of these files, and the backends that run them if they are there, in order. None of them is loaded.
+    BackendError as of open_model()."""
+    formats = {_format(file, model_format) for file in files}
+    return sorted(formats), [candidate.name for candidate in _candidates(formats, backend)]
 
 
 def _format(file: ModelFile, given: str | None) -> str:

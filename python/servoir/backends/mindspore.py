@@ -20,11 +20,11 @@ from servoir.backends.model import DYNAMIC, Array, BackendError, Port, warm_up
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
 from servoir.backends.python_package import import_package
+from servoir.backends.tested_versions import tested_range
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
 
-TESTED = ((2, 7), (2, 10))
 _SUFFIX = ".mindir"  # without it MindSpore opens no file
 _UNKNOWN_RANK = -2  # a shape of this one number
 _DTYPES = {
@@ -51,14 +51,12 @@ class MindSpore:
 
     def version(self) -> str:
         version = str(_package().__version__)
-        found = re.match(r"([0-9]+)\.([0-9]+)", version)
-        number = (int(found[1]), int(found[2])) if found else (0, 0)
-        if number < (2, 0):
+        found = re.match(r"[0-9]+", version)
+        if not found or int(found[0]) < 2:
             raise BackendError(
-                f"the package mindspore is {version}; 2.7 to 2.10 can be used: pip install 'servoir[mindspore]'"
+                f"the package mindspore is {version}; {tested_range('mindspore')} can be used: pip install"
+                f" 'servoir[mindspore]'"
             )
-        if not TESTED[0] <= number <= TESTED[1]:
-            log.warning("mindspore %s is used, but only 2.7 to 2.10 are tested", version)
         return version
 
     def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> MindSporeModel:

@@ -66,6 +66,12 @@ def read_model_file(path: str, key: DecryptionKey | None) -> ModelFile:
     return ModelFile(path)
 
 
+def is_encrypted(path: str) -> bool:
+    """In one of the two ways."""
+    head = _read_head(path)
+    return encryption.is_encrypted(head) or head[:4] in _MINDSPORE_MODES
+
+
 def weights_path(path: str) -> str | None:
     """Where the weights of an IR file lie: NAME.bin for NAME.xml, NAME.bin.enc for NAME.xml.enc."""
     found = re.fullmatch(r"(.*)\.xml(\.enc)?", path, re.DOTALL)

@@ -40,12 +40,17 @@ class OpenCvDnn:
         return NativeSubgraph(model, file.path)
 
 
-@functools.cache
-def load() -> NativeBackend:
+def plugin() -> str:
+    """BackendError, saying how to get it, if it is not there."""
     path = plugin_path("opencv_dnn")
     if not os.path.isfile(path):
         raise BackendError(
             f"the plug-in '{path}' is not there: this Servoir was built without the embedded backend (bash build.sh"
             f" -e cpu builds it)"
         )
-    return load_native(path, [])
+    return path
+
+
+@functools.cache
+def load() -> NativeBackend:
+    return load_native(plugin(), [])

@@ -70,15 +70,21 @@ def search_places() -> list[tuple[str, str]]:
     return places
 
 
-@functools.cache
-def load() -> NativeBackend:
+def plugin() -> str:
+    """BackendError, saying how to get it, if it is not there."""
     path = plugin_path("openvino")
     if not os.path.isfile(path):
         raise BackendError(
             f"the plug-in '{path}' is not there: this Servoir was built without OpenVINO's headers (bash build.sh -p"
             f" <site-packages>/openvino/libs builds it)"
         )
+    return path
+
+
+@functools.cache
+def load() -> NativeBackend:
+    path = plugin()
     try:
         return load_native(path, search_places())
     except BackendError as error:
-        raise BackendError(f"{error}\n(pip install openvino, or set SERVOIR_OPENVINO_DIR)") from error
+        raise BackendError(f"{error}\n(pip install 'servoir[openvino]', or set SERVOIR_OPENVINO_DIR)") from error

@@ -2,6 +2,7 @@
 
 In this order: where SERVOIR_<PACKAGE>_DIR says (SERVOIR_ONNXRUNTIME_DIR), where the build had it (bash build.sh -p),
 among the interpreter's own packages. A directory is site-packages, the package's own, or that of the libraries in it.
+What a package is made of is loaded in a process of its own before it is imported, see package_trial.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from servoir import log
+from servoir.backends import package_trial
 from servoir.backends.model import BackendError
 from servoir.backends.native import recorded_directories
 
@@ -27,7 +29,15 @@ class PackagePlace:
     path: str  # as it was given
     reason: str
     site: str = ""  # the directory that has the package in it
-    refusal: str = ""  # empty: the package can be imported from there
+    extension: str = ""  # the file that Python loads of it
+    refusal: str = ""  # empty: nothing is known against importing it from there
+
+    def tried(self) -> str:
+        """The refusal, after a trial in a process of its own."""
+        if self.refusal:
+            return self.refusal
+        problem = package_trial.refusal(self.extension)
+        return f"{self.extension} {problem}" if problem else ""
 
 
 def package_places(package: str) -> list[PackagePlace]:
@@ -44,7 +54,7 @@ def import_package(package: str) -> ModuleType:
         return imported  # a process can have it but once
     refused = []
     for place in package_places(package):
-        refusal = place.refusal
+        refusal = place.tried()
         if not refusal:
             try:
                 return _import_from(place.site, package)
@@ -52,11 +62,25 @@ def import_package(package: str) -> ModuleType:
                 refusal = f"cannot be imported: {error}"
         refused.append(f"{place.path} ({place.reason}): {refusal}")
         log.warning("the package %s is not taken from %s", package, refused[-1])
+    own = own_place(package)
+    if own is not None and (refusal := own.tried()):
+        text = f"the package {package} in {own.path} cannot be used: {refusal}; install it again"
+        raise BackendError("\n  ".join([text, *refused]))
     try:
         return importlib.import_module(package)
     except ImportError as error:
         text = f"the package {package} cannot be imported ({error}); pip install 'servoir[{package}]'"
         raise BackendError("\n  ".join([text, *refused])) from error
+
+
+def own_place(package: str) -> PackagePlace | None:
+    """Where the interpreter would import it from; None where it is not there, or not as we know it: then Python itself
+    may say what it thinks of it."""
+    spec = None if package in sys.modules else importlib.machinery.PathFinder.find_spec(package)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        place = _place(root, "the packages of this interpreter", package)
+        return place if place.extension else None
+    return None
 
 
 def _place(path: str, reason: str, package: str) -> PackagePlace:
@@ -71,10 +95,11 @@ def _place(path: str, reason: str, package: str) -> PackagePlace:
         return PackagePlace(path, reason, refusal=f"has no package {package}, and does not belong to one")
     extension = os.path.join(site, package, _EXTENSIONS[package])
     suffixes = importlib.machinery.EXTENSION_SUFFIXES
-    if not any(os.path.isfile(extension + suffix) for suffix in suffixes):
-        refusal = f"is not for this Python, which needs {extension}{suffixes[0]}"
-        return PackagePlace(path, reason, site, refusal)
-    return PackagePlace(path, reason, site)
+    for suffix in suffixes:
+        if os.path.isfile(extension + suffix):
+            return PackagePlace(path, reason, site, extension + suffix)
+    refusal = f"is not for this Python, which needs {extension}{suffixes[0]}"
+    return PackagePlace(path, reason, site, refusal=refusal)
 
 
 def _import_from(site: str, package: str) -> ModuleType:

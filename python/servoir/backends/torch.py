@@ -6,11 +6,11 @@ free while PyTorch computes. What a file's inputs and outputs are is found out b
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from servoir.backends.file_format import file_format
 from servoir.backends.model import Array, BackendError, Port
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import described_ports, read_options
+from servoir.backends.python_package import import_package
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
@@ -71,7 +72,8 @@ class Torch:
         _set_up(torch, threads)
         source = file.path if file.content is None else io.BytesIO(file.content)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # which is for those who make such files
                 if found == "torchscript":
                     program = torch_script.open_program(torch, source, file.path, inputs, outputs)
                 elif inputs is not None or outputs is not None:
@@ -91,10 +93,7 @@ def _package() -> Any:
     if "torch" not in sys.modules:
         # Threads of OpenMP that spin while they wait take the cores from the server and from Python's stages.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise BackendError(f"the package torch cannot be imported ({error}); pip install 'servoir[torch]'") from error
+    return import_package("torch")
 
 
 def _set_up(torch: Any, threads: int) -> None:

@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from servoir.cli import encrypt
+from servoir.cli import doctor, encrypt
 
-_COMMANDS = (encrypt,)
+_COMMANDS = (doctor, encrypt)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

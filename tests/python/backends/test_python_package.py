@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import servoir
+from broken_libraries import compile_library
 
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 PACKAGES = Path(servoir.__file__).parents[1]
@@ -19,7 +20,7 @@ def make(site: Path, version: str, code: str = "", suffix: str = SUFFIX) -> Path
     """A package torch; what it says as its version tells where it was taken from."""
     package = site / "torch"
     (package / "lib").mkdir(parents=True)
-    (package / f"_C{suffix}").touch()
+    compile_library(package / f"_C{suffix}", "")  # it is tried before the package is imported
     (package / "__init__.py").write_text(f"{code}\n__version__ = '{version}'\n")
     return package
 

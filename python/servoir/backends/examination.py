@@ -1,0 +1,134 @@
+"""What there is of a backend on this machine, for people to look at: see `servoir doctor`.
+
+Everything is loaded in processes of its own, so that nothing that is broken can hurt the one that asks.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from servoir import _core
+from servoir.backends import native, opencv_dnn, openvino, python_package
+from servoir.backends.model import BackendError
+from servoir.backends.tested_versions import is_tested, tested_range
+
+
+@dataclass(frozen=True)
+class Refused:
+    path: str
+    place: str  # why it was looked at
+    reason: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    backend: str
+    version: str = ""  # of the runtime; also of one that cannot be used, where it is known
+    found: str = ""  # the library or the package's directory
+    devices: list[str] = field(default_factory=list)
+    problem: str = ""  # why it cannot be used
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        return not self.problem
+
+    @property
+    def tested(self) -> bool:
+        return bool(self.version) and is_tested(self.backend, self.version)
+
+    @property
+    def tested_range(self) -> str:
+        return tested_range(self.backend)
+
+
+def examine(backend: str) -> Examination:
+    """Takes as long as the backend takes to load, or SERVOIR_TRIAL_SECONDS for each candidate that hangs."""
+    if backend in _NATIVE:
+        return _examine_native(backend, *_NATIVE[backend])
+    return _examine_package(backend)
+
+
+# Where the plug-in is, and where its libraries are looked for.
+_NATIVE: dict[str, tuple[Callable[[], str], Callable[[], list[tuple[str, str]]]]] = {
+    "openvino": (openvino.plugin, openvino.search_places),
+    "opencv_dnn": (opencv_dnn.plugin, list),
+}
+
+
+def _examine_native(
+    backend: str, plugin: Callable[[], str], places: Callable[[], list[tuple[str, str]]]
+) -> Examination:
+    try:
+        path = plugin()
+    except BackendError as error:
+        return Examination(backend, problem=str(error))
+    report = _core.NativeBackend.examine(
+        path, places(), trial_program=native.trial_program(), trial_seconds=native.trial_seconds()
+    )
+    refused = [Refused(one["path"], one["place"], one["reason"]) for one in report["refused"]]
+    problem: str = report["problem"].partition("\n")[0].removesuffix("; tried:")  # the candidates are in `refused`
+    return Examination(backend, report["version"], report["library"] or path, report["devices"], problem, refused)
+
+
+# Imports the package as a worker would, whatever the directory it is started in.
+_IMPORT = """
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[2])
+def tell(key, text):
+    os.write(3, f"{key} {text}\\0".encode(errors="backslashreplace"))
+from servoir.backends.python_package import import_package
+try:
+    package = import_package(sys.argv[1])
+    tell("version", getattr(package, "__version__", ""))
+    tell("found", os.path.dirname(package.__file__))
+except Exception as error:
+    tell("refused", error)
+os.write(3, b"end\\0")
+os._exit(0)
+"""
+
+
+def _examine_package(package: str) -> Examination:
+    own = python_package.own_place(package)
+    places = [*python_package.package_places(package), *([own] if own else [])]
+    refused, first_good = [], None
+    for place in places:
+        if reason := place.tried():
+            refused.append(Refused(place.path, place.reason, reason))
+        elif first_good is None:
+            first_good = place
+    if first_good is None and own is not None:
+        # Why it is of no use is among the refused.
+        root = os.path.join(own.site, package)
+        return Examination(
+            package, _installed_version(package, own.site), root, problem=refused[-1].reason, refused=refused
+        )
+    records, failure = _core.run_trial(
+        [sys.executable, "-c", _IMPORT, package, json.dumps(sys.path)], native.trial_seconds()
+    )
+    said: dict[str, Any] = dict(records)
+    if not failure and "version" in said:
+        return Examination(package, said["version"], said.get("found", ""), ["CPU"], refused=refused)
+    site = first_good.site if first_good else ""
+    problem = f"importing it {failure}" if failure else said["refused"].partition("\n")[0]
+    return Examination(
+        package,
+        _installed_version(package, site) if site else "",
+        os.path.join(site, package) if site else "",
+        problem=problem,
+        refused=refused,
+    )
+
+
+def _installed_version(package: str, site: str) -> str:
+    """As its installation tells, without importing it."""
+    for found in importlib.metadata.distributions(name=package, path=[site]):
+        return found.version
+    return ""
