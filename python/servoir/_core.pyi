@@ -45,7 +45,8 @@ class Server:
         "max_batch", "called_singly", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic]
         | None, "batched"}], "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str],
         "outputs": [int], "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
-        dtype is numpy's name ("float32", …, "str", "bytes"). Returns the servable's number."""
+        dtype is numpy's name ("float32", …, "str", "bytes"), None for numbers of any type. Returns the
+        servable's number."""
     def withdraw(self, servable: int, reason: str) -> None: ...
     def open_lane(self) -> Lane: ...
     def attach_lane(self, servable: int, lane: Lane, callees: Sequence[int], name: str) -> int:
@@ -70,7 +71,7 @@ class NativeModel:
     """A model opened by a native backend."""
 
     @property
-    def inputs(self) -> list[dict[str, Any]]: ...  # {"name", "dtype", "shape": list with -1 = dynamic, or None}
+    def inputs(self) -> list[dict[str, Any]]: ...  # {"name", "dtype" (None: any), "shape": list, -1 = dynamic, or None}
     @property
     def outputs(self) -> list[dict[str, Any]]: ...
     def execute(self, inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:

@@ -44,7 +44,7 @@ def open_program(torch: Any, source: Any, path: str) -> Program:
     pytree = torch.utils._pytree
     in_spec = exported.call_spec.in_spec
     changed = set(getattr(signature, "user_inputs_to_mutate", {}).values())
-    keeps = bool(signature.buffers_to_mutate)
+    keeps = bool(signature.buffers_to_mutate) or any(_writes(node.target) for node in exported.graph.nodes)
 
     def run(tensors: list[Any]) -> list[Any]:
         left = iter(tensors)
@@ -62,6 +62,11 @@ def open_program(torch: Any, source: Any, path: str) -> Program:
         _trial(inputs),
         _batches(exported, values.get(inputs[0]["name"])),
     )
+
+
+def _writes(target: Any) -> bool:
+    """Whether the operator writes to what it is given, which may be a part of an input."""
+    return bool(getattr(getattr(target, "_schema", None), "is_mutable", False))
 
 
 def _port(name: str, value: Any, what: str) -> Port:

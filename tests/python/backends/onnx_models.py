@@ -44,7 +44,38 @@ def cast(path: Path, dtype: str) -> str:
     )
 
 
-def positive_columns(path: Path) -> str:
+def several(path: Path) -> str:
+    """y = a + 1 (float32), twice = 2 b (int32), total = the sum of a's row."""
+    return save(
+        path,
+        [
+            helper.make_node("Constant", [], ["one"], value=helper.make_tensor("o", TensorProto.FLOAT, [], [1.0])),
+            helper.make_node("Constant", [], ["two"], value=helper.make_tensor("t", TensorProto.INT32, [], [2])),
+            helper.make_node("Constant", [], ["axes"], value=helper.make_tensor("x", TensorProto.INT64, [1], [1])),
+            helper.make_node("Add", ["a", "one"], ["y"]),
+            helper.make_node("Mul", ["b", "two"], ["twice"]),
+            helper.make_node("ReduceSum", ["a", "axes"], ["total"], keepdims=0),
+        ],
+        [tensor("a", "float32", ["batch", 2]), tensor("b", "int32", ["batch", 3])],
+        [
+            tensor("y", "float32", ["batch", 2]),
+            tensor("twice", "int32", ["batch", 3]),
+            tensor("total", "float32", ["batch"]),
+        ],
+    )
+
+
+def scale(path: Path) -> str:
+    """y = x * factor, of which factor has no batch dimension."""
+    return save(
+        path,
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        [tensor("x", "float32", ["batch", 2]), tensor("factor", "float32", [2])],
+        [tensor("y", "float32", ["batch", 2])],
+    )
+
+
+def positive(path: Path) -> str:
     """Columns of x that are positive in row 0: an output whose shape depends on the values."""
     return save(
         path,
