@@ -34,7 +34,7 @@ def only_this_openvino(tmp_path: Path) -> dict[str, str]:
         "SERVOIR_PLUGIN_DIR": str(plugins),
         "SERVOIR_OPENVINO_DIR": str(tmp_path / "libs"),
         "PYTHONPATH": f"{shadow}:{PACKAGE.parent}",
-        "SERVOIR_TRIAL_SECONDS": "1",
+        "SERVOIR_TRIAL_SECONDS": "3",
     }
 
 

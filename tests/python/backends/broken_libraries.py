@@ -29,7 +29,7 @@ MESSAGES = {
     "aborts": "aborts when it is loaded (Aborted); it said: no table of operators",
     "crashes": "crashes when it is loaded (Segmentation fault)",
     "exits": "ends the process when it is loaded (exit status 3)",
-    "hangs": "hangs when it is loaded: it was not done after 1 s",
+    "hangs": "hangs when it is loaded: it was not done after",
     "lacks a function": "undefined symbol: nobody_has_this",
 }
 
