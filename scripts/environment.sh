@@ -47,7 +47,10 @@ install_groups() {
   "$python" -m pip install -q "pip==$pip_version" &&
     "$python" -m pip install -q -c scripts/constraints.txt "${groups[@]}" || return
   if [[ " $* " == *"examples "* || " $* " == *" test "* ]]; then
-    "$python" -m pip install -q -c scripts/constraints.txt --no-deps --group models
+    "$python" -m pip install -q -c scripts/constraints.txt --no-deps --group models || return
+  fi
+  if [[ " $* " == *" test "* ]]; then
+    "$python" -m pip install -q -c scripts/constraints.txt --no-deps --group test-models
   fi
 }
 

@@ -27,7 +27,7 @@ from servoir.backends.python_package import import_package
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
 
-_OLDEST = (2, 1)  # the first with torch.export
+_OLDEST = (2, 4)
 _WARM_UPS = 2  # TorchScript watches the first run, and optimises in the second
 _threads: int | None = None  # of PyTorch in this process
 
@@ -53,7 +53,7 @@ class Torch:
         version = str(_package().__version__)
         found = re.match(r"([0-9]+)\.([0-9]+)", version)
         if found is None or (int(found[1]), int(found[2])) < _OLDEST:
-            raise BackendError(f"the package torch is {version}; 2.1 or newer can be used: pip install -U torch")
+            raise BackendError(f"the package torch is {version}; 2.4 or newer can be used: pip install -U torch")
         return version
 
     def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> TorchModel:
