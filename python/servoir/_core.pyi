@@ -108,7 +108,7 @@ class NativeBackend:
     @property
     def library(self) -> str: ...  # the file in use
     @property
-    def search_report(self) -> str: ...  # one line for each candidate
+    def refused(self) -> list[dict[str, str]]: ...  # what was looked at before, as in examine()
     @property
     def warning(self) -> str: ...  # not empty: nothing was tried in a process of its own, and why
     def open(

@@ -50,14 +50,9 @@ std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& lib
   return std::move(loaded).value();
 }
 
-py::dict examine(const std::string& plugin, const Places& libraries, const std::string& program, double seconds) {
-  BackendReport report;
-  {
-    const py::gil_scoped_release unlocked;
-    report = NativeBackend::examine(plugin, places_of(libraries), program_of(program, seconds));
-  }
+py::list refused_of(const SearchOutcome& outcome) {
   py::list refused;
-  for (const Candidate& candidate : report.search.tried) {
+  for (const Candidate& candidate : outcome.tried) {
     if (candidate.refusal.empty()) continue;
     py::dict one;
     one["path"] = candidate.path;
@@ -65,11 +60,20 @@ py::dict examine(const std::string& plugin, const Places& libraries, const std::
     one["reason"] = candidate.refusal;
     refused.append(one);
   }
+  return refused;
+}
+
+py::dict examine(const std::string& plugin, const Places& libraries, const std::string& program, double seconds) {
+  BackendReport report;
+  {
+    const py::gil_scoped_release unlocked;
+    report = NativeBackend::examine(plugin, places_of(libraries), program_of(program, seconds));
+  }
   py::dict described;
   described["version"] = report.version;
   described["library"] = report.search.path;
   described["devices"] = report.devices;
-  described["refused"] = refused;
+  described["refused"] = refused_of(report.search);
   described["problem"] = std::string(report.status.message());
   return described;
 }
@@ -165,7 +169,7 @@ void register_backend(py::module_& m) {
       .def_property_readonly("name", &NativeBackend::name)
       .def_property_readonly("version", &NativeBackend::version)
       .def_property_readonly("library", [](const NativeBackend& self) { return self.search().path; })
-      .def_property_readonly("search_report", [](const NativeBackend& self) { return self.search().text(); })
+      .def_property_readonly("refused", [](const NativeBackend& self) { return refused_of(self.search()); })
       .def_property_readonly("warning", [](const NativeBackend& self) { return self.search().warning; })
       .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device") = "CPU",
            py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>())

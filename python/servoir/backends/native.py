@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "plugins")
 
 
+BUILD_PLACE = "the build had it there"  # why recorded_directories() are looked at
+
+
 def plugin_path(backend: str) -> str:
     """The plug-in's file; SERVOIR_PLUGIN_DIR names another directory than the package's own."""
     return os.path.join(os.environ.get("SERVOIR_PLUGIN_DIR") or _PLUGINS, f"libservoir_{backend}.so")
@@ -53,6 +56,11 @@ def load_native(plugin: str, places: Sequence[tuple[str, str]]) -> NativeBackend
         loaded = NativeBackend.load(plugin, places, trial_program=trial_program(), trial_seconds=trial_seconds())
     except RuntimeError as error:
         raise BackendError(str(error)) from error
+    for one in loaded.refused:
+        # A wheel that was built elsewhere names directories that need not be here.
+        usual = one["place"] == BUILD_PLACE and one["reason"] == "does not exist"
+        write = log.info if usual else log.warning
+        write("%s is not taken from %s (%s): it %s", loaded.name, one["path"], one["place"], one["reason"])
     if loaded.warning:
         log.warning(
             "%s and its libraries were loaded without a trial in a process of their own: %s; install Servoir again",

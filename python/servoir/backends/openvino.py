@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from servoir._core import NativeBackend
 from servoir.backends.model import BackendError
 from servoir.backends.model_file import ModelFile, read_model_file, weights_path
-from servoir.backends.native import NativeSubgraph, load_native, plugin_path, recorded_directories
+from servoir.backends.native import BUILD_PLACE, NativeSubgraph, load_native, plugin_path, recorded_directories
 from servoir.backends.options import read_options
 
 _PRECISIONS = {"origin": "f32", "fp16": "f16"}
@@ -63,7 +63,7 @@ def search_places() -> list[tuple[str, str]]:
     places = []
     if given := os.environ.get("SERVOIR_OPENVINO_DIR"):
         places.append((given, "SERVOIR_OPENVINO_DIR"))
-    places += [(directory, "the build had it there") for directory in recorded_directories("openvino")]
+    places += [(directory, BUILD_PLACE) for directory in recorded_directories("openvino")]
     spec = importlib.util.find_spec("openvino")
     for root in (spec.submodule_search_locations or []) if spec else []:
         places.append((os.path.join(root, "libs"), "the Python package openvino"))

@@ -147,7 +147,12 @@ def test_a_broken_library_is_refused_with_its_reason(
     found = examine("openvino")
     assert found.usable, found
     assert any(expected in f"{one.path} ({one.place}): {one.reason}" for one in found.refused), found.refused
-    assert openvino.load().version == found.version
+    logged.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "warning", lambda text, *args: logged.append(str(text) % args))
+        assert openvino.load().version == found.version
+    assert logged[0].startswith("openvino is not taken from ")
+    assert expected.partition("): ")[2] in logged[0] if "): " in expected else expected in logged[0]
 
 
 def test_a_directory_that_may_not_be_read(tmp_path: Path) -> None:
