@@ -50,7 +50,7 @@ class Kind:
     tells_types: bool = True  # the file says types, and shapes as they are
     tells_shapes: bool = True
     refuses_index: bool = True  # an index beyond a table is an error, not some value
-    values_shape: bool = True  # output shapes may depend on values
+    no_positive: str | None = None  # why it does not run `positive`: it has no shapes that depend on values
     has_file: bool = True
 
     def __str__(self) -> str:
@@ -138,11 +138,11 @@ KINDS = (
     Kind("openvino-onnx", "openvino", _onnx, refuses_index=False),
     Kind("openvino-ir", "openvino", _ir, package="openvino", refuses_index=False),
     Kind("onnxruntime", "onnxruntime", _onnx, package="onnxruntime"),
-    Kind("opencv_dnn", "opencv_dnn", _onnx),
+    Kind("opencv_dnn", "opencv_dnn", _onnx, no_positive="operators that OpenCV DNN does not: Compress"),
     Kind("torchscript-traced", "torch", _traced, package="torch", tells_shapes=False),
     Kind("torchscript-scripted", "torch", _scripted, package="torch", tells_types=False, tells_shapes=False),
     Kind("torch.export", "torch", _exported, package="torch"),
-    Kind("mindir", "mindspore", _mindir, package="mindspore", refuses_index=False, values_shape=False),
+    Kind("mindir", "mindspore", _mindir, package="mindspore", refuses_index=False),
     Kind("class", "python", _class, has_file=False),
 )
 PRESENT = [kind for kind in KINDS if kind.absent() is None]

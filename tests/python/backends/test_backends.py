@@ -28,6 +28,8 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+# OpenCV DNN has no outputs whose shape depends on values.
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "opencv_dnn"])
 @pytest.mark.parametrize("lengths", [[50_000] * 4, [50_000, 60_000, 40_000, 50_000, 70_000, 50_000]])
 def test_large_outputs_of_known_and_of_guessed_shape(
     backend: str, lengths: list[int], in_process: InProcess, tmp_path: Path
@@ -86,9 +88,12 @@ def test_threads_and_options_reach_the_runtime(backend: str, tmp_path: Path) -> 
     path = onnx_models.add(tmp_path / "add.onnx")
     one = np.ones((1, 2), np.float32)
     config = tmp_path / "config.json"
-    config.write_text(
-        '{"PERFORMANCE_HINT": "THROUGHPUT"}' if backend == "openvino" else '{"session.use_env_allocators": "0"}'
-    )
+    known = {
+        "openvino": '{"PERFORMANCE_HINT": "THROUGHPUT"}',
+        "onnxruntime": '{"session.use_env_allocators": "0"}',
+        "opencv_dnn": '{"streams": 1}',
+    }
+    config.write_text(known[backend])
     subgraph = open_one(path, backend, threads=2, config_file=str(config), precision_mode="origin")
     assert subgraph.execute_copied([one, one])[0].tolist() == [[2, 2]]
     config.write_text("[1]")
@@ -111,5 +116,5 @@ def test_types_that_cannot_be_served(backend: str, tmp_path: Path) -> None:
         [onnx_models.helper.make_tensor_value_info("text", onnx_models.TensorProto.STRING, ["batch"])],
         [onnx_models.helper.make_tensor_value_info("same", onnx_models.TensorProto.STRING, ["batch"])],
     )
-    with pytest.raises(RuntimeError, match=r"text.*cannot (be served|serve)"):
+    with pytest.raises(RuntimeError, match=r"text.*(cannot (be served|serve)|unsupported datatype 'STRING')"):
         open_one(path, backend)

@@ -150,8 +150,12 @@ def test_shapes_that_change_from_request_to_request(kind: Kind, in_process: InPr
             assert np.array_equal(answer[0], 2 * values)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in PRESENT if kind.values_shape], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in PRESENT if kind.backend != "mindspore"], ids=str)
 def test_output_shapes_that_depend_on_values(kind: Kind, in_process: InProcess, tmp_path: Path) -> None:
+    if kind.no_positive is not None:
+        with pytest.raises(RuntimeError, match=kind.no_positive):
+            kind.model(tmp_path, "positive")
+        return
     in_process.model("positive", kind.model(tmp_path, "positive"), max_batch=1)
     in_process.start()
     given = [[1, 0, 2], [0, 0, 3], [1, 2, 3], [1, 2], [0, 1], [5, 0, 0], [0, 0, 0], [1, 0, 2], [1, 2, 3]]
@@ -228,7 +232,7 @@ def test_only_the_guilty_instance_fails(kind: Kind, in_process: InProcess, tmp_p
     for _ in range(3):
         answers = in_process.infer("lookup", [(np.array([index]),) for index in (0, 7, 2)])
         assert [answers[0][0].tolist(), answers[2][0].tolist()] == [[10], [30]]
-        assert "failed" in answers[1]
+        assert "Call Model 'lookup' Failed" in answers[1]
 
 
 @each_file

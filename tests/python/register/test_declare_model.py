@@ -127,3 +127,37 @@ def test_a_context_takes_each_device_once() -> None:
 def test_bad_device_infos(make: Any, arguments: dict[str, Any], parameter: str) -> None:
     with pytest.raises(RuntimeError, match=f"'{parameter}'"):
         make(**arguments)
+
+
+class Doubled:
+    inputs = outputs = [{"name": "x", "dtype": "float32", "shape": [-1, 2]}]
+
+    def execute(self, inputs: Any) -> Any:
+        return [inputs[0] * 2]
+
+
+def test_a_class_as_a_model(declared: Declarations) -> None:
+    register.declare_model(["a.npy", "b.npy"], backend=Doubled)
+    register.declare_model(backend=Doubled, model_format="python")
+    register.declare_model([], backend=Doubled)
+    register.declare_model(["c.onnx", "d.onnx"])
+    assert list(declared.models) == ["a.npy;b.npy", "Doubled", "Doubled (2)", "c.onnx;d.onnx"]
+    assert [model.subgraph_count for model in declared.models.values()] == [1, 1, 1, 2]
+    assert [declared.model_callee(model, 0) for model in declared.models.values()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"backend": Doubled()}, "'backend' should be the name of a backend, or a class"),
+        ({"backend": 3}, "'backend' should be the name of a backend, or a class"),
+        ({"backend": str}, r"'backend': the class str cannot run a model: it has no method execute\(self, inputs\); "),
+        ({"backend": Doubled, "model_format": "ONNX"}, "'model_format' is 'ONNX', but 'backend' is a class"),
+        ({"model_format": "Python"}, "'model_format' is 'Python', but 'backend' is no class"),
+        ({"backend": Doubled, "model_file": ""}, "'model_file'"),
+    ],
+)
+def test_a_class_that_is_none(change: dict[str, Any], text: str, declared: Declarations) -> None:
+    with pytest.raises(RuntimeError, match=text):
+        register.declare_model(**({"model_file": "a.onnx"} | change))
+    assert not declared.models
