@@ -142,7 +142,7 @@ KINDS = (
     Kind("torchscript-traced", "torch", _traced, package="torch", tells_shapes=False),
     Kind("torchscript-scripted", "torch", _scripted, package="torch", tells_types=False, tells_shapes=False),
     Kind("torch.export", "torch", _exported, package="torch"),
-    Kind("mindir", "mindspore", _mindir, package="mindspore", refuses_index=False),
+    Kind("mindir", "mindspore", _mindir, package="mindspore"),
     Kind("class", "python", _class, has_file=False),
 )
 PRESENT = [kind for kind in KINDS if kind.absent() is None]
