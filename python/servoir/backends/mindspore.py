@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ _DTYPES = {
     "FLOAT64": "float64",
 }
 _threads: int | None = None  # of MindSpore in this process
+# MindSpore lets the interpreter lock go, and takes it again in the name of whichever thread called it last: two threads
+# that are in it at the same time wait for each other for ever.
+_one_at_a_time = threading.Lock()
 
 
 class MindSpore:
@@ -225,7 +229,8 @@ class MindSporeModel:
     def execute_copied(self, inputs: Sequence[Array]) -> list[Array]:
         try:
             # Copies: a model with state may keep what it is given, and the arena's memory is used again afterwards.
-            results = self._cell(*(self._tensor(array) for array in inputs))
-            return [np.asarray(result.asnumpy()) for result in _flat(results)]
+            with _one_at_a_time:
+                results = self._cell(*(self._tensor(array) for array in inputs))
+                return [np.asarray(result.asnumpy()) for result in _flat(results)]
         except Exception as error:
             raise BackendError(f"MindSpore failed on '{self._name}': {error}") from error
