@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ _DTYPES = {
     "FLOAT64": "float64",
 }
 _threads: int | None = None  # of MindSpore in this process
+# MindSpore lets the interpreter lock go, and takes it again in the name of whichever thread called it last: two threads
+# that are in it at the same time wait for each other for ever.
+_one_at_a_time = threading.Lock()
+# What MindSpore says of every batch that comes after one that failed.
+_RUNS_NO_MORE = "An error occurred in the previous step of this model execution"
 
 
 class MindSpore:
@@ -74,14 +80,18 @@ class MindSpore:
         package = _package()
         _set_up(package, threads)
         inputs, outputs = _ports(_content(file), file.path)
-        try:
+
+        def load() -> Any:
             cell = package.nn.GraphCell(package.load(file.path, **_decryption(file)))
             if any(port["shape"] is None or DYNAMIC in port["shape"] for port in inputs):
                 # Else each new shape is compiled anew.
                 cell.set_inputs(*(_dynamic(package, port) for port in inputs))
+            return cell
+
+        try:
+            return MindSporeModel(package, load, file.path, inputs, outputs)
         except Exception as error:  # its exceptions have no base class of their own
             raise BackendError(f"MindSpore cannot open '{file.path}': {error}") from error
-        return MindSporeModel(package, cell, file.path, inputs, outputs)
 
 
 def _package() -> Any:
@@ -196,8 +206,11 @@ def _flat(results: Any) -> Iterator[Any]:
 
 
 class MindSporeModel:
-    def __init__(self, package: Any, cell: Any, path: str, inputs: list[Port], outputs: list[Port]) -> None:
-        self._cell = cell
+    def __init__(
+        self, package: Any, load: Callable[[], Any], path: str, inputs: list[Port], outputs: list[Port]
+    ) -> None:
+        self._load = load
+        self._cell = load()
         self._tensor = package.Tensor
         self._name = os.path.basename(path)
         self.inputs = inputs
@@ -224,8 +237,19 @@ class MindSporeModel:
 
     def execute_copied(self, inputs: Sequence[Array]) -> list[Array]:
         try:
-            # Copies: a model with state may keep what it is given, and the arena's memory is used again afterwards.
-            results = self._cell(*(self._tensor(array) for array in inputs))
-            return [np.asarray(result.asnumpy()) for result in _flat(results)]
+            with _one_at_a_time:
+                try:
+                    return self._run(inputs)
+                except Exception as error:
+                    if _RUNS_NO_MORE not in str(error):
+                        raise
+                log.warning("'%s' is loaded anew: after an error of a batch MindSpore runs it no more", self._name)
+                self._cell = self._load()
+                return self._run(inputs)
         except Exception as error:
             raise BackendError(f"MindSpore failed on '{self._name}': {error}") from error
+
+    def _run(self, inputs: Sequence[Array]) -> list[Array]:
+        # Copies: a model with state may keep what it is given, and the arena's memory is used again afterwards.
+        results = self._cell(*(self._tensor(array) for array in inputs))
+        return [np.asarray(result.asnumpy()) for result in _flat(results)]
