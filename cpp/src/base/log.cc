@@ -18,6 +18,8 @@
 #include <mutex>
 #include <optional>
 
+#include "base/forever.h"
+
 namespace servoir {
 namespace {
 
@@ -66,15 +68,7 @@ class MicrosFlag final : public spdlog::custom_flag_formatter {
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<MicrosFlag>(); }
 };
 
-// Never destroyed: threads may log while the process ends.
-template <typename T>
-union Forever {
-  template <typename... Args>
-  explicit Forever(Args&&... args) : value(std::forward<Args>(args)...) {}
-  ~Forever() {}  // NOLINT(modernize-use-equals-default): must not destroy the value
-  T value;
-};
-
+// Forever: threads may log while the process ends.
 LogFile& log_file() {
   static Forever<LogFile> forever;
   return forever.value;

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/forever.h"
 #include "discovery/trial.h"
 
 namespace servoir {
@@ -56,8 +57,8 @@ LibraryReport report_of(const TrialProgram& program, const TrialOutcome& outcome
 
 LibraryReport try_library(const TrialProgram& program, const LibraryTrial& trial) {
   static std::mutex mutex;
-  static std::map<std::string, LibraryReport>& known =
-      *new std::map<std::string, LibraryReport>();  // NOLINT: lives as long as the process, whatever ends last
+  static Forever<std::map<std::string, LibraryReport>> forever;
+  auto& known = forever.value;
   const std::string key = key_of(trial);
   {
     const std::lock_guard lock(mutex);
