@@ -59,10 +59,18 @@ choose "variant (-V)" "$variant" "${variants[@]}"
 [[ $jobs =~ ^[1-9][0-9]{0,3}$ ]] || fail "-j takes a number from 1 to 9999, not '$jobs'" 2
 
 machine=$(uname -m)
+if [[ $machine-$variant == x86_64-native ]]; then
+  variant=generic
+  flags=" $(grep -m1 '^flags' /proc/cpuinfo) "
+  [[ $flags == *" avx2 "* && $flags == *" fma "* ]] && variant=avx2
+  [[ $variant == avx2 && $flags == *" avx512f "* && $flags == *" avx512bw "* && $flags == *" avx512dq "* &&
+    $flags == *" avx512cd "* && $flags == *" avx512vl "* ]] && variant=avx512
+fi
 case $machine-$variant in
   x86_64-generic) instructions=(-DCPU_BASELINE=SSE3 -DCPU_DISPATCH=AVX2) ;;
   x86_64-avx2) instructions=(-DCPU_BASELINE=AVX2 -DCPU_DISPATCH=) ;;
-  x86_64-avx512) instructions=(-DCPU_BASELINE=AVX512_SKX -DCPU_DISPATCH=) ;;
+  # With AVX-512 as the baseline OpenCV 5.0.0 does not compile.
+  x86_64-avx512) instructions=(-DCPU_BASELINE=AVX2 -DCPU_DISPATCH=AVX512_SKX) ;;
   *-native) instructions=(-DCPU_BASELINE=NATIVE -DCPU_DISPATCH=) ;;
   *-generic) instructions=() ;;
   *) fail "variant (-V) '$variant' is for x86-64; this machine is $machine, which has generic and native" 2 ;;
@@ -88,7 +96,7 @@ less=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/less_optimised.cmake
 
 # Everything that the result depends on. What is compiled for this machine's own processor fits no other one.
 processor=
-if [[ $variant == native ]]; then
+if [[ $variant == native ]]; then # not on x86-64
   processor=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo)
 fi
 compiler=$("${CXX:-c++}" -dumpfullversion -dumpversion)
