@@ -91,8 +91,8 @@ for feature in 1394 ADE AVIF CANN CUDA EIGEN FFMPEG FLATBUFFERS GDAL GDCM GSTREA
   switches+=("-DWITH_$feature=OFF")
 done
 
-# What a model's run does not go through is optimised less.
-less=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/less_optimised.cmake
+# What a model's run does not go through is left out, or optimised less.
+reduced=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/reduced.cmake
 
 # Everything that the result depends on. What is compiled for this machine's own processor fits no other one.
 processor=
@@ -100,7 +100,7 @@ if [[ $variant == native ]]; then # not on x86-64
   processor=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo)
 fi
 compiler=$("${CXX:-c++}" -dumpfullversion -dumpversion)
-hash=$(printf '%s\n' "$sha256" "$(<"$less")" "${switches[@]}" "${instructions[@]}" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
+hash=$(printf '%s\n' "$sha256" "$(<"$reduced")" "${switches[@]}" "${instructions[@]}" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/servoir
 prefix=$cache/opencv_dnn-$version-$engine-$variant-$hash
 mkdir -p "$cache"
@@ -170,7 +170,7 @@ map=-ffile-prefix-map=$work/source/=opencv/
 
 say "configuring ($engine, $variant)"
 quietly "$work/configure.log" cmake -S "$work/source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/installed" \
-  "-DCMAKE_PROJECT_OpenCV_INCLUDE=$less" "-DCMAKE_C_FLAGS=$map" "-DCMAKE_CXX_FLAGS=$map" "${switches[@]}" "${instructions[@]}" || fail "configuring failed; all of it: $work/configure.log"
+  "-DCMAKE_PROJECT_OpenCV_INCLUDE=$reduced" "-DCMAKE_C_FLAGS=$map" "-DCMAKE_CXX_FLAGS=$map" "${switches[@]}" "${instructions[@]}" || fail "configuring failed; all of it: $work/configure.log"
 say "compiling, $jobs at a time; this takes some CPU minutes, once"
 SECONDS=0
 compile || fail "compiling failed; all of it: $work/compile.log"
