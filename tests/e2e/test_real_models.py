@@ -23,14 +23,11 @@ TOLERANCE = 1e-3
 # What cannot be loaded, and what is said of it then.
 # * silero_vad.onnx has both of its models in an `If`, the one for 16 kHz an `If` inside. OpenVINO wants to know how
 #   many dimensions the input of a convolution has, and such branches do not tell; OpenCV 5.0.0 does not read them.
-# * OpenCV 5.0.0 crashes when it reads magika's model, its Python package does as well. The worker that dies of it is
-#   named with the signal.
 REFUSED = {
     ("openvino", "silero"): ("cannot open", "rank"),
     ("openvino", "silero_16k"): ("cannot open", "rank"),
     ("opencv_dnn", "silero"): ("cannot open", "cannot be read as ONNX"),
     ("opencv_dnn", "silero_16k"): ("cannot open", "cannot be read as ONNX"),
-    ("opencv_dnn", "magika"): ("SIGSEGV",),
 }
 
 
@@ -74,9 +71,6 @@ def serving(start: Start, directory: Path, name: str, backend: str) -> ServerPro
 @pytest.mark.parametrize("name", ["detection", "recognition", "magika"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_pictures_and_files(backend: str, name: str, start: Start, tmp_path: Path) -> None:
-    if (backend, name) in REFUSED:
-        refused(start, tmp_path, name, backend)
-        return
     server = serving(start, tmp_path, name, backend)
     given = instances(name)
     run = reference(name)

@@ -92,7 +92,9 @@ for feature in 1394 ADE AVIF CANN CUDA EIGEN FFMPEG FLATBUFFERS GDAL GDCM GSTREA
 done
 
 # What a model's run does not go through is left out, or optimised less.
-reduced=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/reduced.cmake
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+reduced=$here/reduced.cmake
+patches=("$here"/patches/*.patch)
 
 # Everything that the result depends on. What is compiled for this machine's own processor fits no other one.
 processor=
@@ -100,7 +102,7 @@ if [[ $variant == native ]]; then # not on x86-64
   processor=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo)
 fi
 compiler=$("${CXX:-c++}" -dumpfullversion -dumpversion)
-hash=$(printf '%s\n' "$sha256" "$(<"$reduced")" "${switches[@]}" "${instructions[@]}" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
+hash=$(printf '%s\n' "$sha256" "$(cat "$reduced" "${patches[@]}")" "${switches[@]}" "${instructions[@]}" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/servoir
 prefix=$cache/opencv_dnn-$version-$engine-$variant-$hash
 mkdir -p "$cache"
@@ -133,6 +135,9 @@ rm -rf "$work" "$prefix"
 mkdir -p "$work/source"
 say "unpacking"
 tar -xzf "$source_archive" -C "$work/source" --strip-components=2 "${archive%.tar.gz}/opencv"
+rm -f "$work/source/.git" # names a repository that is not there
+# The ceiling: git must not take the sources for a part of a repository that the cache may lie in.
+(cd "$work/source" && GIT_CEILING_DIRECTORIES=$work git apply "${patches[@]}") || fail "the patches in $here/patches do not fit the sources"
 
 # quietly LOG COMMAND...: its output is shown when it fails, or with -v.
 quietly() {

@@ -17,8 +17,14 @@ def tensor(name: str, dtype: str, dims: Dims | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), dims)
 
 
-def save(path: Path, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Any], outputs: Sequence[Any]) -> str:
-    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs))
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: Sequence[onnx.TensorProto] = (),
+) -> str:
+    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(constants))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
     return str(path)
