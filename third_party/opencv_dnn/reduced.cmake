@@ -3,12 +3,12 @@
 # undefined symbol when the plug-in is linked), and compiles with -O1 what no inference spends time in. The linker's choice
 # was looked at on x86-64 only, so other machines compile every source.
 
-# servoir_sources(leave_out|keep TARGET NAME…): NAME is a source's, without folder and last suffix; "resize" means resize.avx2.cpp too.
+# servoir_sources(leave_out|keep TARGET NAME…): NAME is a source's, without folder and suffix; "resize" means resize.avx2.cpp too.
 function(servoir_sources action target)
   list(TRANSFORM ARGN REPLACE "[.]" "[.]")
   list(JOIN ARGN "|" names)
   get_target_property(sources ${target} SOURCES)
-  set(pattern "(^|/)(${names})[.](avx2[.]|avx512_skx[.])?(c|cc|cpp)$")
+  set(pattern "(^|/)(${names})[.]((sse|avx)[0-9a-z_]*[.])?(c|cc|cpp)$")
   if(action STREQUAL "keep")
     set(kept ${sources})
     list(FILTER kept INCLUDE REGEX "${pattern}")
@@ -16,8 +16,10 @@ function(servoir_sources action target)
     list(APPEND sources ${kept})
   else()
     list(FILTER sources EXCLUDE REGEX "${pattern}")
-    # OpenCV writes these for AVX whether AVX is among the instruction sets or not.
-    list(FILTER sources EXCLUDE REGEX "[.](avx|sse4_1|sse4_2)[.]cpp$")
+    # OpenCV writes these for AVX whether AVX is among the instruction sets or not; they are called where it is in the baseline.
+    if(CPU_BASELINE STREQUAL "SSE3")
+      list(FILTER sources EXCLUDE REGEX "[.]avx[.]cpp$")
+    endif()
   endif()
   set_property(TARGET ${target} PROPERTY SOURCES ${sources})
 endfunction()
