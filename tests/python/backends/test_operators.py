@@ -94,6 +94,73 @@ def test_a_convolution_with_identities_and_an_added_constant(
     agree(backend, tmp_path, nodes, constants, noise(2, channels, 7, 9))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "dilation"),
+    [
+        ((2, 2), (1, 1), (0, 0, 0, 0), (1, 1)),
+        ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+        ((3, 5), (2, 1), (0, 2, 1, 3), (1, 1)),
+        ((3, 3), (1, 2), (2, 1, 2, 1), (2, 1)),
+        ((1, 7), (1, 3), (0, 3, 0, 3), (1, 1)),
+        ((5, 1), (1, 1), (4, 0, 4, 0), (1, 3)),
+        ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("channels", "filters"), [(3, 24), (4, 16), (5, 12), (24, 8), (72, 24), (64, 40), (12, 1)])
+@pytest.mark.parametrize("width", [6, 31])
+def test_a_convolution(
+    backend: str,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, ...],
+    dilation: tuple[int, int],
+    channels: int,
+    filters: int,
+    width: int,
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"], kernel_shape=kernel, strides=stride, pads=pads, dilations=dilation),
+        node("Sigmoid", ["a"], ["y"]),
+    ]
+    weights = noise(filters, channels, *kernel) / 5
+    agree(backend, tmp_path, nodes, {"w": weights, "b": noise(filters)}, noise(2, channels, 6, width))
+
+
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", "Clip", "Gelu", "HardSwish", "PRelu"])
+def test_a_convolution_a_residual_and_an_activation(backend: str, activation: str, tmp_path: Path) -> None:
+    constants = {"w": noise(24, 24, 3, 3) / 5, "b": noise(24)}
+    last = {
+        "LeakyRelu": [node("LeakyRelu", ["c"], ["y"], alpha=0.2)],
+        "Clip": [node("Clip", ["c", "low", "high"], ["y"])],
+        "PRelu": [node("PRelu", ["c", "slope"], ["y"])],
+        "Gelu": [
+            node("Div", ["c", "root"], ["d"]),
+            node("Erf", ["d"], ["e"]),
+            node("Add", ["e", "one"], ["f"]),
+            node("Mul", ["c", "f"], ["g"]),
+            node("Mul", ["g", "half"], ["y"]),
+        ],
+    }.get(activation, [node(activation, ["c"], ["y"])])
+    scalars = {"low": 0, "high": 6, "root": 2**0.5, "one": 1, "half": 0.5}
+    constants |= {name: np.asarray(value, np.float32) for name, value in scalars.items()}
+    constants["slope"] = noise(24, 1, 1)
+    used = {name for one in last for name in one.input} | {"w", "b"}
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Add", ["x", "a"], ["c"]),
+        *last,
+    ]
+    given = noise(2, 24, 6, 31)
+    agree(backend, tmp_path, nodes, {name: value for name, value in constants.items() if name in used}, given)
+
+
+def test_a_convolution_in_one_dimension(backend: str, tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], ["a"], kernel_shape=[3], strides=[2], pads=[1, 1]), node("Relu", ["a"], ["y"])]
+    agree(backend, tmp_path, nodes, {"w": noise(24, 6, 3)}, noise(2, 6, 40))
+
+
 def test_an_output_that_is_also_used_inside(backend: str, tmp_path: Path) -> None:
     """What an Identity or an Add gives may be asked for; then it must be there."""
     nodes = [
