@@ -102,7 +102,9 @@ if [[ $variant == native ]]; then # not on x86-64
   processor=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo)
 fi
 compiler=$("${CXX:-c++}" -dumpfullversion -dumpversion)
-hash=$(printf '%s\n' "$sha256" "$(cat "$reduced" "${patches[@]}")" "${switches[@]}" "${instructions[@]}" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
+# In place of OpenCV's report of its configuration, which names the builder's directories, machine and time.
+report="OpenCV ${version%.*}, built by Servoir's third_party/opencv_dnn ($engine, $variant)"
+hash=$(printf '%s\n' "$sha256" "$(cat "$reduced" "${patches[@]}")" "${switches[@]}" "${instructions[@]}" "$report" "$machine" "${CXX:-c++}" "$compiler" "$processor" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/servoir
 prefix=$cache/opencv_dnn-$version-$engine-$variant-$hash
 mkdir -p "$cache"
@@ -176,6 +178,7 @@ map=-ffile-prefix-map=$work/source/=opencv/
 say "configuring ($engine, $variant)"
 quietly "$work/configure.log" cmake -S "$work/source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/installed" \
   "-DCMAKE_PROJECT_OpenCV_INCLUDE=$reduced" "-DCMAKE_C_FLAGS=$map" "-DCMAKE_CXX_FLAGS=$map" "${switches[@]}" "${instructions[@]}" || fail "configuring failed; all of it: $work/configure.log"
+printf '"%s\\n"\n' "$report" > "$work/build/modules/core/version_string.inc"
 say "compiling, $jobs at a time; this takes some CPU minutes, once"
 SECONDS=0
 compile || fail "compiling failed; all of it: $work/compile.log"
