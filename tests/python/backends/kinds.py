@@ -147,6 +147,10 @@ KINDS = (
 )
 PRESENT = [kind for kind in KINDS if kind.absent() is None]
 ABSENT = {kind.backend: kind.absent() for kind in KINDS if kind.absent() is not None}
+# Backends that are here and read ONNX files, each once.
+ONNX_BACKENDS = [
+    kind.backend for kind in PRESENT if kind.backend in {"onnxruntime", "opencv_dnn"} or kind.name == "openvino-onnx"
+]
 
 
 def ones(*shape: int) -> np.ndarray:

@@ -8,28 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_models
 import pytest
-from kinds import PRESENT
+from kinds import ONNX_BACKENDS
 from servoir import backends
 
 if TYPE_CHECKING:
     from in_process import InProcess
-
-BACKENDS = [
-    kind.backend for kind in PRESENT if kind.backend in {"onnxruntime", "opencv_dnn"} or kind.name == "openvino-onnx"
-]
 
 
 def open_one(path: str, backend: str, threads: int = 1, **options: str) -> Any:
     return backends.open_model([path], None, backend, threads, None, options).subgraphs[0]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=ONNX_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 # OpenCV DNN has no outputs whose shape depends on values.
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "opencv_dnn"])
+@pytest.mark.parametrize("backend", [name for name in ONNX_BACKENDS if name != "opencv_dnn"])
 @pytest.mark.parametrize("lengths", [[50_000] * 4, [50_000, 60_000, 40_000, 50_000, 70_000, 50_000]])
 def test_large_outputs_of_known_and_of_guessed_shape(
     backend: str, lengths: list[int], in_process: InProcess, tmp_path: Path

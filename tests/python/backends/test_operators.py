@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 import onnx_models
 import pytest
-from kinds import PRESENT
+from kinds import ONNX_BACKENDS
 from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from servoir import backends
 
-BACKENDS = [
-    kind.backend for kind in PRESENT if kind.backend in {"onnxruntime", "opencv_dnn"} or kind.name == "openvino-onnx"
-]
 node = onnx_models.helper.make_node
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=ONNX_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 Graph = tuple[Sequence[NodeProto], dict[str, np.ndarray]]
+Pair = tuple[int, int]
 
 
 def agree(
@@ -94,37 +92,29 @@ def test_a_convolution_with_identities_and_an_added_constant(
     agree(backend, tmp_path, nodes, constants, noise(2, channels, 7, 9))
 
 
+def window(kernel: Pair, stride: Pair, pads: tuple[int, ...], dilation: Pair) -> dict[str, Any]:
+    return {"kernel_shape": kernel, "strides": stride, "pads": pads, "dilations": dilation}
+
+
 @pytest.mark.parametrize(
-    ("kernel", "stride", "pads", "dilation"),
+    "window",
     [
-        ((2, 2), (1, 1), (0, 0, 0, 0), (1, 1)),
-        ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
-        ((3, 5), (2, 1), (0, 2, 1, 3), (1, 1)),
-        ((3, 3), (1, 2), (2, 1, 2, 1), (2, 1)),
-        ((1, 7), (1, 3), (0, 3, 0, 3), (1, 1)),
-        ((5, 1), (1, 1), (4, 0, 4, 0), (1, 3)),
-        ((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+        window((2, 2), (1, 1), (0, 0, 0, 0), (1, 1)),
+        window((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+        window((3, 5), (2, 1), (0, 2, 1, 3), (1, 1)),
+        window((3, 3), (1, 2), (2, 1, 2, 1), (2, 1)),
+        window((1, 7), (1, 3), (0, 3, 0, 3), (1, 1)),
+        window((5, 1), (1, 1), (4, 0, 4, 0), (1, 3)),
+        window((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize(("channels", "filters"), [(3, 24), (4, 16), (5, 12), (24, 8), (72, 24), (64, 40), (12, 1)])
 @pytest.mark.parametrize("width", [6, 31])
 def test_a_convolution(
-    backend: str,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, ...],
-    dilation: tuple[int, int],
-    channels: int,
-    filters: int,
-    width: int,
-    tmp_path: Path,
+    backend: str, window: dict[str, Any], channels: int, filters: int, width: int, tmp_path: Path
 ) -> None:
-    nodes = [
-        node("Conv", ["x", "w", "b"], ["a"], kernel_shape=kernel, strides=stride, pads=pads, dilations=dilation),
-        node("Sigmoid", ["a"], ["y"]),
-    ]
-    weights = noise(filters, channels, *kernel) / 5
+    nodes = [node("Conv", ["x", "w", "b"], ["a"], **window), node("Sigmoid", ["a"], ["y"])]
+    weights = noise(filters, channels, *window["kernel_shape"]) / 5
     agree(backend, tmp_path, nodes, {"w": weights, "b": noise(filters)}, noise(2, channels, 6, width))
 
 
@@ -173,32 +163,23 @@ def test_an_output_that_is_also_used_inside(backend: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "pads", "dilation"),
+    "window",
     [
-        ((2, 2), (2, 2), (0, 0, 0, 0), (1, 1)),
-        ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
-        ((4, 3), (3, 1), (1, 0, 2, 1), (1, 1)),
-        ((3, 3), (1, 2), (2, 1, 2, 1), (2, 1)),
-        ((1, 5), (1, 4), (0, 0, 0, 0), (1, 2)),
+        window((2, 2), (2, 2), (0, 0, 0, 0), (1, 1)),
+        window((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+        window((4, 3), (3, 1), (1, 0, 2, 1), (1, 1)),
+        window((3, 3), (1, 2), (2, 1, 2, 1), (2, 1)),
+        window((1, 5), (1, 4), (0, 0, 0, 0), (1, 2)),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(24, 1, 1), (5, 9, 1), (16, 24, 1), (16, 16, 2)])
 def test_a_transposed_convolution(
-    backend: str,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, ...],
-    dilation: tuple[int, int],
-    channels: int,
-    filters: int,
-    groups: int,
-    tmp_path: Path,
+    backend: str, window: dict[str, Any], channels: int, filters: int, groups: int, tmp_path: Path
 ) -> None:
+    kernel = window["kernel_shape"]
     weights = noise(channels, filters // groups, *kernel)
-    settings: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": pads, "dilations": dilation}
     nodes = [
-        node("ConvTranspose", ["x", "w"], ["a"], group=groups, **settings),
+        node("ConvTranspose", ["x", "w"], ["a"], group=groups, **window),
         node("Add", ["a", "b"], ["c"]),
         node("Relu", ["c"], ["y"]),
     ]
@@ -207,7 +188,7 @@ def test_a_transposed_convolution(
     for group in range(groups):
         rows, columns = (slice(group * count // groups, (group + 1) * count // groups) for count in (channels, filters))
         whole[rows, columns] = weights[rows]
-    same = [node("ConvTranspose", ["x", "w"], ["a"], **settings), *nodes[1:]]
+    same = [node("ConvTranspose", ["x", "w"], ["a"], **window), *nodes[1:]]
     bias = noise(1, filters, 1, 1)
     agree(
         backend,
