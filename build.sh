@@ -24,7 +24,8 @@ every backend that it has installed.
 
   -p DIR                    a backend's library directory; may be repeated. SITE-PACKAGES/openvino/libs, or what
                             third_party/opencv_dnn/build.sh installed: its plug-in is built. SITE-PACKAGES/onnxruntime/capi,
-                            .../mindspore/lib, .../torch/lib: is remembered as the first place to look for that package.
+                            .../mindspore/lib, .../torch/lib: is remembered as the first place to look for that package,
+                            for this Python on this machine.
                             Without -p and -e native backends are looked up in the active Python
   -e cpu                    first build the embedded backend, OpenCV DNN, from source (third_party/opencv_dnn), and put it
                             into the wheel: it needs no other package. Takes some CPU minutes once, then comes from a cache.
@@ -35,10 +36,15 @@ every backend that it has installed.
   -v                        show what the tools print
   -t on|off                 build the C++ tests as well (default: off)
   --demo                    set up .venv, build, run examples/demo.py
-  --test                    set up .venv, build, run every check and test
+  --test [STAGE…]           set up .venv, build, run every check and test; or these stages of it, and only what they need
   --sanitize address|thread with --test: only the C++ tests under that sanitizer; alone: build them
   --clean                   remove build/, dist/ and .venv/ first; alone: nothing else
   -h                        this text
+
+The stages of --test, in their order:
+HELP
+  list_stages
+  cat <<'HELP'
 
 Exit status: 0 done, 1 something failed, 2 the command line was wrong.
 HELP
@@ -49,10 +55,10 @@ wrong_usage() {
   exit 2
 }
 
-# argument_of OPTION COUNT [VALUE]: VALUE, if the option has one behind it.
+# argument_of OPTION COUNT [VALUE]: VALUE, if the option is not the last word.
 argument_of() {
   if (($2 < 2)) || [[ $3 == -* && $3 != - ]]; then
-    wrong_usage "option $1 needs $4 behind it"
+    wrong_usage "option $1 requires $4"
   fi
 }
 
@@ -67,6 +73,7 @@ verbose=no
 cpp_tests=
 sanitizer=
 clean=no
+words=() # what is no option: stages of --test
 option_count=$#
 
 choose_action() {
@@ -127,11 +134,20 @@ while (($#)); do
       shift
       ;;
     -*) wrong_usage "unknown option '$1'" ;;
-    *) wrong_usage "unexpected argument '$1'" ;;
+    *) words+=("$1") ;;
   esac
   shift
 done
 
+if [[ $action != test ]] && ((${#words[@]})); then
+  wrong_usage "unexpected argument '${words[0]}'"
+fi
+for word in ${words[@]+"${words[@]}"}; do
+  is_stage "$word" || wrong_usage "--test has no stage '$word'; it has ${stages[*]}"
+done
+if [[ -n $sanitizer ]] && ((${#words[@]})); then
+  wrong_usage "--sanitize chooses the stage; leave '${words[0]}' out, or --sanitize"
+fi
 if [[ $action == demo && -n $sanitizer ]]; then
   wrong_usage "--demo and --sanitize exclude each other"
 fi
@@ -146,17 +162,24 @@ if [[ -n $engine ]]; then
   bash "$root/third_party/opencv_dnn/build.sh" --check -e "$engine" -V "${variant:-generic}" || exit 2
 fi
 
+# A user's wheel is not to fail because a newer compiler warns of more.
+warnings_are_errors=OFF
+if [[ $action == test || $cpp_tests == on ]]; then
+  warnings_are_errors=ON
+fi
+
 log_dir=$root/build/log
 environment=$root/.venv
 python=$(find_python)
 for directory in ${given_dirs[@]+"${given_dirs[@]}"}; do
   add_backend "$python" "$directory" || exit 2
 done
+named_dirs=(${backend_dirs[@]+"${backend_dirs[@]}"}) # by -p
 
 cd "$root"
 if [[ $clean == yes ]]; then
   if [[ $python == "$root/.venv/"* ]]; then
-    python=$("$python" -c 'import sys; print(sys._base_executable)') # the active one is about to go
+    python=$("$python" -c 'import sys; print(sys._base_executable)') # the active environment is about to be removed
   fi
   rm -rf build dist .venv
   if ((option_count == 1)); then
@@ -164,6 +187,7 @@ if [[ $clean == yes ]]; then
   fi
 fi
 mkdir -p "$log_dir"
+used_by=$python # the interpreter that the wheel is installed for
 
 case $action in
   wheel)
@@ -189,24 +213,22 @@ case $action in
     else
       checkout_environment "$python" examples
     fi
-    find_backends "$environment/bin/python"
+    used_by=$environment/bin/python
+    find_backends "$used_by"
     build_wheel "$environment" off
     install_wheel
     say "running examples/demo.py"
     "$environment/bin/python" examples/demo.py
     ;;
   test)
-    if [[ -n $sanitizer ]]; then
-      require_packages "${build_packages[@]}"
-      run_stages "stage_$sanitizer"
-    else
-      require_packages "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
-      require_python "$python"
-      checkout_environment "$python" test
-      find_backends "$environment/bin/python"
-      build_wheel "$environment" on
-      install_wheel
-      run_stages stage_clang_format stage_ruff stage_mypy stage_cpp stage_address stage_thread stage_fuzz stage_python stage_e2e
-    fi
+    [[ -z $sanitizer ]] || words=("$sanitizer")
+    chosen=()
+    for stage in "${stages[@]}"; do # in their order, each once
+      if ((${#words[@]} == 0)) || [[ " ${words[*]} " == *" $stage "* ]]; then
+        chosen+=("$stage")
+      fi
+    done
+    prepare_stages "${chosen[@]}"
+    run_stages "${chosen[@]}"
     ;;
 esac

@@ -1,4 +1,4 @@
-"""Other servers beside ours, in the same minutes and by the same driver, alternated."""
+"""Other servers and ours, alternated in the same minutes and asked by the same driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark: what serving costs, each figure beside its target. README.md says what each one is.
+"""The benchmark: what serving costs, each figure next to its target. README.md says what each one is.
 
 python bench/run.py                        everything, about 4 minutes
 python bench/run.py --quick                2 s a figure, one round
@@ -20,51 +20,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from load import PREDICT, LoadResult, h2load, iperf3_mb_per_second, predict_request
+from bare_echo import BareEcho, bare_echo
+from figures import Figure, table
+from idle_connections import idle_connections, most_connections
+from iperf3 import iperf3_mb_per_second
+from many_servables import measure_servables
 from peers import measure_peers
 from process_tree import Sample, pss_mb
-from served import Served, free_port, serving
+from served import free_port, serving
+from support.h2load import PREDICT, LoadResult, h2load, predict_request
+from support.processes import status_kib
+from support.servers import ServerProcess
 
 HERE = Path(__file__).resolve().parent
-
-
-@dataclass
-class Figure:
-    name: str
-    value: float
-    unit: str
-    target: float | None = None
-    at_most: bool = False  # the target is an upper bound
-    note: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.target is None:
-            return ""
-        met = self.value <= self.target if self.at_most else self.value >= self.target
-        return "met" if met else "missed"
-
-    def row(self) -> tuple[str, ...]:
-        def show(value: float) -> str:
-            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-        bound = "" if self.target is None else f"{'≤' if self.at_most else '≥'} {show(self.target)}"
-        return self.name, show(self.value), self.unit, bound, self.verdict, self.note
-
-
-def table(figures: list[Figure]) -> str:
-    rows = [("figure", "measured", "unit", "target", "", "note"), *(figure.row() for figure in figures)]
-    wide = [max(len(row[i]) for row in rows) for i in range(6)]
-    lines = [
-        "  ".join(f"{cell:>{wide[i]}}" if i in {1, 3} else f"{cell:<{wide[i]}}" for i, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def calibration_ms() -> float:
@@ -83,7 +56,8 @@ class Bench:
         self.figures: list[Figure] = []
         cores = sorted(os.sched_getaffinity(0))
         # Throughput for a CPU second: the server on one core, the load on another, so that they do not share.
-        self.server_core, self.load_core = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
+        self.server_core: int | None = cores[0] if len(cores) > 1 else None
+        self.load_core: int | None = cores[1] if len(cores) > 1 else None
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         figure = Figure(*args, **kwargs)
@@ -94,7 +68,9 @@ class Bench:
 
     # -- load on one servable
 
-    def check(self, served: Served, servable: str, x: np.ndarray, wanted: np.ndarray, method: str = "predict") -> None:
+    def check(
+        self, served: ServerProcess, servable: str, x: np.ndarray, wanted: np.ndarray, method: str = "predict"
+    ) -> None:
         """The answer's numbers, by the Python client."""
         from servoir.client import Client
 
@@ -106,7 +82,7 @@ class Bench:
             raise RuntimeError(f"{servable}: {got} instead of {wanted}")
 
     def load(
-        self, served: Served, servable: str, x: np.ndarray, connections: int, streams: int, **kwargs: Any
+        self, served: ServerProcess, servable: str, x: np.ndarray, connections: int, streams: int, **kwargs: Any
     ) -> tuple[LoadResult, Sample]:
         """h2load for the given seconds; every reply must have the size of the first."""
         url = f"http://{served.grpc}{PREDICT}"
@@ -133,9 +109,11 @@ class Bench:
         wanted: np.ndarray,
         target: float,
         shape: tuple[int, int] = (8, 8),
+        echo: BareEcho | None = None,
     ) -> None:
-        """Requests for a CPU second of the server's tree; median of the rounds."""
-        found, rates = [], []
+        """Requests for a CPU second of the server's tree; median of the rounds. With `echo` also as a share of what it
+        does with the same request, alternated."""
+        found, rates, shares = [], [], []
         with serving(self.models, [servable], self.server_core) as served:
             self.check(served, servable, x, wanted)
             self.load(served, servable, x, *shape, seconds=1, core=self.load_core)
@@ -143,22 +121,29 @@ class Bench:
                 result, sample = self.load(served, servable, x, *shape, core=self.load_core)
                 found.append(result.requests / sample.cpu)
                 rates.append(result.requests / result.seconds)
+                if echo is not None:
+                    body = predict_request(servable, "predict", x)
+                    shares.append(found[-1] / echo.per_cpu_second(body, shape, self.seconds, self.load_core))
             self.check(served, servable, x, wanted)
         spread = f", {min(found):,.0f} … {max(found):,.0f}" if len(found) > 1 else ""
         note = f"{shape[0] * shape[1]} in flight, {statistics.median(rates):,.0f} requests/s{spread}"
         self.add(name, statistics.median(found), "requests per server CPU s", target, note=note)
+        if shares:
+            alone = f"a bare nghttp2 server answers {statistics.median(found) / statistics.median(shares):,.0f}"
+            self.add(f"{name}, of the bare echo", statistics.median(shares), "times its requests", 0.5, note=alone)
 
     # -- the figures
 
     def w1(self) -> None:
         x = np.arange(16, dtype=np.float32)[None] / 8
-        self.per_cpu_second("W1, Python stage, gRPC", "w1", x, x + 1, 60_000)
-        self.per_cpu_second("W1, native model", "w1_native", x, x + 1, 100_000)
+        with bare_echo(self.args.work, self.server_core) as echo:
+            self.per_cpu_second("W1, Python stage, gRPC", "w1", x, x + 1, 60_000, echo=echo)
+            self.per_cpu_second("W1, native model", "w1_native", x, x + 1, 100_000, echo=echo)
 
     def w2(self) -> None:
         import make_models
 
-        w1, w2 = (initializer_of(make_models.mlp(), name) for name in ("w1", "w2"))
+        w1, w2 = (initializer_of(make_models.mlp(), name) for name in ("w0", "w1"))
         x = np.random.default_rng(1).random((1, 784), np.float32)
         wanted = np.maximum(x @ w1, 0) @ w2
         self.per_cpu_second("W2, OpenVINO", "w2_openvino", x, wanted, 60_000)
@@ -207,9 +192,9 @@ class Bench:
         x = np.round(np.random.default_rng(3).random(300_000), 7).astype(np.float32)
         body = json.dumps({"instances": [{"x": [float(str(value)) for value in x]}]}, separators=(",", ":")).encode()
         with serving(self.models, ["echo"]) as served:
-            (answer,) = Client(served.grpc, "echo", "predict").infer({"x": x})
-            if not np.array_equal(answer["y"], x):
-                raise RuntimeError("echo gave another array")
+            reply = Client(served.grpc, "echo", "predict").infer({"x": x})
+            if not isinstance(reply, list) or not np.array_equal(reply[0].get("y", ()), x):
+                raise RuntimeError(f"echo did not give back its array: {str(reply)[:200]}")
             url = f"http://{served.rest}/model/echo:predict"
             h2load(url, body, connections=1, streams=1, requests=10, grpc=False)
             result = h2load(url, body, connections=1, streams=1, requests=30 * self.rounds, grpc=False)
@@ -262,6 +247,27 @@ class Bench:
             share = 100 * medians["default"] / max(medians.values())
             note = "instances/s on one core: " + ", ".join(f"{rate:,.0f} ({name})" for name, rate in medians.items())
             self.add(f"default threads on one core, {backend}", share, "% of the best setting", 90, note=note)
+
+    def connections(self) -> None:
+        """1 000 clients with one request in flight each, alone and next to 10 000 that are silent."""
+        x = np.arange(16, dtype=np.float32)[None] / 8
+        silent = min(10_000, most_connections())
+        with serving(self.models, ["w1_native"]) as served:
+            self.load(served, "w1_native", x, 8, 8, seconds=1)
+            alone, _ = self.load(served, "w1_native", x, 1000, 1)
+            before = status_kib(served.pid, "RssAnon")
+            with idle_connections(served.grpc, silent):
+                each = (status_kib(served.pid, "RssAnon") - before) / silent
+                sample = Sample(served.pid)
+                time.sleep(self.seconds)
+                sample.stop()
+                beside, _ = self.load(served, "w1_native", x, 1000, 1)
+        self.add(f"memory of a silent connection, of {silent}", each, "KiB")
+        self.add(f"CPU of {silent} silent connections", 100 * sample.cpu / sample.wall, "% of a core")
+        for name, result in (("alone", alone), (f"next to {silent} silent ones", beside)):
+            p50, p99 = (float(np.percentile(result.latencies_us, part)) / 1e3 for part in (50, 99))
+            note = f"{result.requests / result.seconds:,.0f} requests/s, median {p50:.3g} ms; the load shares the cores"
+            self.add(f"1000 busy connections {name}", p99, "ms, 99th percentile", note=note)
 
     def idle(self) -> None:
         ready, cpu, pss = [], [], []
@@ -325,10 +331,14 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "json": Bench.json,
     "saturated": Bench.saturated,
     "threads": Bench.threads,
+    "connections": Bench.connections,
+    "servables": measure_servables,
     "idle": Bench.idle,
     "imports": Bench.imports,
     "peers": Bench.peers,
 }
+
+NEEDS_MUCH = {"servables"}  # memory and time: only where it is named
 
 
 def measured(bench: Bench, name: str) -> str:
@@ -348,11 +358,12 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=HERE.parent / "build" / "bench", help="folder for models and figures"
     )
+    parser.add_argument("--servables", type=int, default=500, help="how many the section of this name serves")
     parser.add_argument("--peers", default="", help="comma list of triton, mosec")
     parser.add_argument("--peer-scripts", type=Path, help="folder with measure.py and the peers' serve_*.py")
     parser.add_argument("--peer-venvs", type=Path, help="folder with PEER/venv for each peer, and mlp.onnx")
     args = parser.parse_args()
-    names = args.only.split(",") if args.only else list(SECTIONS)
+    names = args.only.split(",") if args.only else [name for name in SECTIONS if name not in NEEDS_MUCH]
     for name in names:
         if name not in SECTIONS:
             parser.error(f"--only: there is no section {name!r}; there are {', '.join(SECTIONS)}")

@@ -2,79 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-SERVE = Path(__file__).resolve().parent / "serve.py"
-LISTENING = "start success, listening on"
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "tests"))  # where the package `support` is, which is not installed
 
+from support.processes import free_port  # noqa: E402
+from support.servers import ServerProcess, running  # noqa: E402
 
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
-    for port in random.sample(range(12000, 32000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port found on 127.0.0.1")
-
-
-@dataclass
-class Served:
-    pid: int
-    grpc: str
-    rest: str
-    ready_seconds: float
+__all__ = ["free_port", "serving"]
 
 
 @contextmanager
 def serving(
-    folder: Path, servables: list[str], core: int | None = None, env: dict[str, str] | None = None
-) -> Iterator[Served]:
-    """serve.py with these servables; `core`: the server and its workers may use only this one."""
-    grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    command = [sys.executable, str(SERVE), str(folder), *servables, "--grpc", grpc, "--rest", rest]
-    if core is not None:
-        command = ["taskset", "-c", str(core), *command]
+    folder: Path,
+    servables: list[str],
+    core: int | None = None,
+    env: dict[str, str] | None = None,
+    *,
+    seconds: float = 30,
+) -> Iterator[ServerProcess]:
+    """serve.py with these servables, ready within so many seconds; `core`: the server and its workers may use only this
+    one."""
+    prefix = [] if core is None else ["taskset", "-c", str(core)]
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        begun = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            cwd=work,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            output = []
-            while sum(LISTENING in line for line in output) < 2:
-                line = process.stdout.readline()
-                if not line:
-                    logs = [log.read_text(errors="replace") for log in Path(work, "serving_logs").glob("*.log")]
-                    raise RuntimeError("the server did not start:\n" + "".join(output + logs))
-                output.append(line)
-            yield Served(process.pid, grpc, rest, time.monotonic() - begun)
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended with status {process.returncode} during the measurement")
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
+        arguments = [str(HERE / "serve.py"), str(folder), *servables]
+        with running(ServerProcess(arguments, Path(work), env, prefix=prefix), seconds) as server:
+            yield server

@@ -9,14 +9,10 @@ import argparse
 import base64
 import json
 import os
-import random
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,14 +22,17 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE / "ocr"))
+sys.path.append(str(HERE.parent / "tests"))  # where the package `support` is, which is not installed
 
+from demo_direct import NoBackend, open_directly, read_directly  # noqa: E402
 from demo_models import collect  # noqa: E402
-from make_image import LINES, draw  # noqa: E402
+from ocr.make_image import LINES, draw  # noqa: E402
+from support.h2load import PREDICT, h2load, predict_request  # noqa: E402
+from support.processes import ProgramError  # noqa: E402
+from support.servers import SERVE, ServerProcess, running, serve_options  # noqa: E402
 
+SERVABLES = ("add", "mlp", "ocr")
 READY_SECONDS = 25.0
-STOP_SECONDS = 10.0
 
 
 class DemoError(Exception):
@@ -52,109 +51,19 @@ def close_to(got: Any, wanted: np.ndarray, what: str, tolerance: float = 1e-4) -
     expect(far <= tolerance, f"{what}: differs by up to {far:.3g} from the backend called directly: {got} for {wanted}")
 
 
-# ---- the backend, called directly ------------------------------------------------------------------------------------
-
-
-def open_directly(path: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """The model's first output as a function of its inputs, with no server in between."""
-    try:
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return lambda inputs: session.run(None, inputs)[0]
-    except ImportError:
-        pass
-    try:
-        import openvino
-
-        compiled = openvino.Core().compile_model(str(path), "CPU")
-        return lambda inputs: compiled(inputs)[0]
-    except ImportError:
-        pass
-    return open_embedded(path)
-
-
-def open_embedded(path: Path) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """By the backend that is part of Servoir, where there is no other."""
-    from servoir import backends
-
-    try:
-        model = backends.open_model([str(path)], None, "opencv_dnn", 1, None, {}).subgraphs[0]
-    except backends.BackendError as error:
-        hint = "pip install onnxruntime, or openvino, or bash build.sh -e cpu"
-        raise DemoError(f"there is no backend to compare with: {hint}\n{error}") from None
-    return lambda inputs: model.execute_copied([inputs[port["name"]] for port in model.inputs])[0]
-
-
-def read_directly(servables: Path, picture_file: bytes) -> tuple[str, np.ndarray, np.ndarray]:
-    """The steps of the servable `ocr`, one after the other in this process."""
-    sys.path.insert(0, str(servables))
-    from ocr.pictures import crop_line, decode, text_of
-    from ocr.text_boxes import find_boxes
-
-    detect = open_directly(servables / "ocr/1/detection.onnx")
-    recognise = open_directly(servables / "ocr/1/recognition.onnx")
-    picture, pixels = decode(np.frombuffer(picture_file, np.uint8))
-    boxes, scores = find_boxes(detect({"x": pixels[None]})[0, 0], picture.shape[1], picture.shape[0])
-    text = "\n".join(text_of(recognise({"x": crop_line(picture, box)[None]})[0]) for box in boxes)
-    return text, boxes, scores
-
-
 # ---- the server ------------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
-    for port in random.sample(range(15000, 32000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise DemoError("no free port found on 127.0.0.1")
-
-
 @contextmanager
-def running_server(work: Path) -> Iterator[tuple[str, str]]:
-    """The server as a separate process; gives the addresses for gRPC and REST."""
-    grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    command = [sys.executable, str(HERE / "demo_server.py"), str(work / "servables"), "--grpc", grpc, "--rest", rest]
-    lines: list[str] = []
-    with subprocess.Popen(
-        command, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        started = threading.Semaphore(0)
-
-        def read_output() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
-                if "start success, listening on" in line:
-                    started.release()
-            started.release(2)
-
-        threading.Thread(target=read_output, daemon=True).start()
-        try:
-            deadline = time.monotonic() + READY_SECONDS
-            for _ in range(2):
-                started.acquire(timeout=max(0.0, deadline - time.monotonic()))
-            up = sum("start success, listening on" in line for line in lines)
-            expect(up == 2, f"the server did not start within {READY_SECONDS:.0f} s")
-            yield grpc, rest
-            expect(process.poll() is None, f"the server ended by itself with status {process.returncode}")
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                raise DemoError(f"the server did not end within {STOP_SECONDS:.0f} s of SIGTERM") from None
-        except BaseException:
-            process.kill()
-            process.wait()
-            print("---- the server's output " + "-" * 40, *lines[-40:], sep="\n", file=sys.stderr)
-            for log in sorted((work / "serving_logs").glob("*.log")):
-                print(f"---- {log}", *log.read_text(errors="replace").splitlines()[-40:], sep="\n", file=sys.stderr)
-            raise
+def running_server(work: Path) -> Iterator[ServerProcess]:
+    """The server as a process of its own, with SERVABLES; what goes wrong shows its output."""
+    directory = str(work / "servables")
+    configs = [{"servable_directory": directory, "servable_name": name, "device_ids": 0} for name in SERVABLES]
+    try:
+        with running(ServerProcess([str(SERVE), *serve_options(configs)], work), READY_SECONDS) as server:
+            yield server
+    except ProgramError as error:
+        raise DemoError(str(error)) from None
 
 
 def curl(rest: str, target: str, instances: list[dict[str, Any]]) -> tuple[int, Any, float]:
@@ -205,7 +114,7 @@ def answers_of(reply: Any, what: str) -> list[dict[str, Any]]:
     expect(isinstance(reply, list), f"{what}: {reply}")
     for number, answer in enumerate(reply):
         expect("error" not in answer, f"{what}, instance {number}: {answer}")
-    return reply  # type: ignore[no-any-return]
+    return reply
 
 
 def ask_tensor_add(grpc: str, rest: str, servables: Path, table: Table) -> None:
@@ -237,8 +146,8 @@ def ask_tensor_add(grpc: str, rest: str, servables: Path, table: Table) -> None:
     expect(isinstance(reply, list) and len(reply) == 3, f"a request with one bad instance: {reply}")
     expect("error" in reply[1], f"an instance of shape [3] for a model of [2, 2]: {reply[1]}")
     for i in (0, 2):
-        expect("y" in reply[i], f"an instance beside a bad one: {reply[i]}")
-        close_to(reply[i]["y"], wanted[i], "add_common beside a bad instance")
+        expect("y" in reply[i], f"an instance next to a bad one: {reply[i]}")
+        close_to(reply[i]["y"], wanted[i], "add_common next to a bad instance")
     table.add("gRPC add:add_common, 1 of 3 bad", "2 right, 1 error")
 
     status, body, took = curl(rest, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}])
@@ -276,9 +185,6 @@ def ask_mlp(grpc: str, rest: str, servables: Path, table: Table, seconds: float)
         count / (time.perf_counter() - start),
     )
     if shutil.which("h2load"):
-        sys.path.insert(0, str(HERE.parent / "bench"))
-        from load import PREDICT, h2load, predict_request
-
         body = predict_request("mlp", "predict", digits[:1])
         load = h2load(f"http://{grpc}{PREDICT}", body, connections=8, streams=8, seconds=min(seconds, 2))
         expect(load.failed == 0, f"h2load: {load.failed} of {load.requests} requests failed")
@@ -334,15 +240,15 @@ def main() -> int:
         print(f"Collecting the models in {os.path.relpath(servables)}", flush=True)
         collect(servables, ("tensor_add", "mlp", "ocr"))
         print("Starting the server", flush=True)
-        start = time.monotonic()
-        with running_server(work) as (grpc, rest):
-            print(f"Ready after {time.monotonic() - start:.1f} s: gRPC {grpc}, REST {rest}\n", flush=True)
+        with running_server(work) as server:
+            grpc, rest = server.grpc, server.rest
+            print(f"Ready after {server.ready_seconds:.1f} s: gRPC {grpc}, REST {rest}\n", flush=True)
             ask_tensor_add(grpc, rest, servables, table)
             ask_mlp(grpc, rest, servables, table, args.seconds)
             ask_ocr(grpc, rest, servables, table)
         print(table)
         print("\nAll answers agree with the backend called directly; the server has ended.")
-    except DemoError as error:
+    except (DemoError, NoBackend) as error:
         print(table, file=sys.stderr)
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
+# shellcheck shell=bash
 # Python environments: which Python is meant, the tools to build with, the checkout's .venv. Sourced by build.sh.
 # Uses root, python and log_dir.
 
@@ -10,7 +10,7 @@ find_python() {
     require_packages python3 >&2
   fi
   found=$(command -v "${PYTHON:-python3}") ||
-    fail "there is no '${PYTHON:-python3}' to be found: install Python 3.10 or later, or name one: PYTHON=… bash build.sh"
+    fail "there is no '${PYTHON:-python3}' to be found: install Python 3.10 or later, or name the interpreter: PYTHON=… bash build.sh"
   # A shim that chooses a Python by the current directory is replaced by what it chose.
   "$found" -c 'import sys; print(sys.executable)'
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,65 +13,55 @@ from pathlib import Path
 
 SECONDS = 120  # MindSpore takes some when its files are not in memory yet
 
-# Ends without the library's destructors: whether it unloads well is not asked. The file that is mapped as libstdc++ is
-# the one that a server will have, too.
-_CHILD = """
-import ctypes, os, re, sys
-library = ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW | os.RTLD_LOCAL)
-class Version(ctypes.Structure):
-    _fields_ = [("number", ctypes.c_char_p), ("description", ctypes.c_char_p)]
-try:
-    ask = library.ov_get_openvino_version
-except AttributeError:
-    pass
-else:
-    version = Version()
-    if ask(ctypes.byref(version)) == 0:
-        print("version", version.number.decode())
-for line in open("/proc/self/maps"):
-    if re.search(r"/libstdc\\+\\+\\.so\\.6", line):
-        print("libstdc++", line.split(None, 5)[5].strip())
-        break
-print("loaded", flush=True)
-os._exit(0)
-"""
+# The program that servers try a package's extension with, too. Its report is as cpp/src/discovery/trial_report.h says.
+PROGRAM = Path(__file__).resolve().parents[1] / "python" / "servoir" / "backends" / "trial_program.py"
 
 
 @dataclass(frozen=True)
 class Trial:
     problem: str = ""  # empty: it was loaded. Else continues "LIBRARY …"
-    version: str = ""  # what it says itself, if it is OpenVINO's
-    libstdcxx: str = ""  # the file that is libstdc++ in that process
+    version: str = ""  # what its version function says
 
 
-def load(library: Path | str, seconds: float = SECONDS) -> Trial:
-    with tempfile.TemporaryFile() as output:
+def load(library: Path | str, seconds: float = SECONDS, version_function: str = "") -> Trial:
+    reader, writer = os.pipe()
+    with tempfile.TemporaryFile() as output, open(reader, "rb") as report:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-c", _CHILD, str(library)],
+            [sys.executable, "-I", "-S", str(PROGRAM), str(writer), str(library), version_function],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            pass_fds=(writer,),
             start_new_session=True,  # what it may start goes with it
         )
+        os.close(writer)
         try:
             status = child.wait(seconds)
         except subprocess.TimeoutExpired:
             return Trial(f"does not load: it was still at it after {seconds:g} s")
         finally:
-            if child.poll() is None:
+            # With all that it has started, which could hold the report open.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+            child.wait()
+        said, whole = read_report(report.read())
         output.seek(0)
         text = output.read().decode(errors="replace")
-    said = dict(re.findall(r"^(version|libstdc\+\+) (.*)$", text, re.MULTILINE))
-    if status == 0 and text.endswith("loaded\n"):
-        return Trial(version=said.get("version", ""), libstdcxx=said.get("libstdc++", ""))
+    if "refused" in said:
+        return Trial(f"cannot be loaded: {said['refused']}")
+    if whole:
+        return Trial(version=said.get("version", ""))
+    if status == -signal.SIGBUS:
+        return Trial("ends the process that loads it with SIGBUS, as a file does that is truncated")
     if status < 0:
         return Trial(f"ends the process that loads it with {signal.Signals(-status).name}{_last_line(text)}")
-    error = re.search(r"^OSError: (.*)", text, re.MULTILINE)
-    if error:
-        return Trial(f"cannot be loaded: {error[1]}")
     return Trial(f"ends the process that loads it with status {status}{_last_line(text)}")
+
+
+def read_report(report: bytes) -> tuple[dict[str, str], bool]:
+    """The report's records by their keys, and whether the program has written all of them."""
+    records = report.decode(errors="replace").split("\0")
+    return dict(record.split(" ", 1) for record in records if " " in record), records[-2:] == ["end", ""]
 
 
 def _last_line(text: str) -> str:

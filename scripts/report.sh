@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
+# shellcheck shell=bash
 # Telling what happens: one line a step, the tools' own output only when asked for or when they fail. Sourced by build.sh.
 # Uses verbose and log_dir.
 

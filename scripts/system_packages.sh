@@ -1,15 +1,14 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
+# shellcheck shell=bash
 # What the build needs from the system, and getting it on Debian and its relatives. Sourced by build.sh.
 
 build_packages=(g++ cmake ninja-build pkg-config git ccache
   libboost-dev libnghttp2-dev libssl-dev libsimdjson-dev libprotozero-dev libspdlog-dev libgtest-dev)
 demo_packages=(curl)
-test_packages=(clang-16 libclang-rt-16-dev libbenchmark-dev nghttp2-client)
 
 # Commands that stand for a package, however they came to be installed. Libraries count only as packages, since a header
 # that happens to lie somewhere says nothing about what it was built for.
 declare -A command_of=([g++]=g++ [cmake]=cmake [ninja-build]=ninja [pkg-config]=pkg-config [git]=git [ccache]=ccache [curl]=curl
-  [nghttp2-client]=h2load [clang-16]=clang++-16)
+  [nghttp2-client]=h2load [clang-16]=clang++-16 [clang-tidy-16]=clang-tidy-16 [shellcheck]=shellcheck)
 
 is_installed() {
   local command=${command_of[$1]-}
@@ -66,7 +65,7 @@ require_python() {
   fi
   if [[ $("$1" -c 'import sys; print(sys.base_prefix)') != /usr ]]; then
     fail "$1 lacks what ${packages[*]} have in Debian (Python.h, or the module ensurepip), and it is not the system's Python:" \
-      "install a complete one, or choose another: PYTHON=/usr/bin/python3 bash build.sh"
+      "install a complete Python, or choose another: PYTHON=/usr/bin/python3 bash build.sh"
   fi
   require_packages "${packages[@]}"
 }

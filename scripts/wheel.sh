@@ -1,9 +1,9 @@
-# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with build.sh
+# shellcheck shell=bash
 # The wheel: compiled in a directory that later builds go on with, its libraries grafted, installed. Sourced by build.sh.
-# Uses root, jobs, verbose, build_type, engine, variant, environment, backend_dirs; sets wheel.
+# Uses root, jobs, verbose, build_type, warnings_are_errors, engine, variant, environment, backend_dirs, named_dirs, used_by; sets wheel.
 
-# find_backends PYTHON: without -p, the native backends that PYTHON has installed; one that cannot be used is left out. With -e
-# the embedded one as well.
+# find_backends PYTHON: without -p, the native backends that PYTHON has installed, without those that cannot be used. With -e
+# the embedded backend as well.
 find_backends() {
   local directory
   if ((${#backend_dirs[@]} == 0)); then
@@ -28,7 +28,7 @@ add_backend() {
   done
 }
 
-# build_embedded_backend PYTHON: OpenCV DNN from source, whose directory then is one like those of -p.
+# build_embedded_backend PYTHON: OpenCV DNN from source, whose directory then is like those of -p.
 build_embedded_backend() {
   local options=(-e "$engine" -V "${variant:-generic}" -j "$jobs") directory
   [[ $verbose == no ]] || options+=(-v)
@@ -48,18 +48,23 @@ build_wheel() {
   PATH=$1/bin:$PATH step audit "grafting its libraries" graft_wheel "$1/bin/python" "$raw" || exit 1
   wheel=$(ls "$raw"/grafted/*.whl)
   wheel=dist/${wheel##*/}
-  # Only one wheel for a Python is kept: an older version's, lying beside it, would be a trap for `pip install dist/*`.
+  # Only one wheel for a Python is kept: the wheel of an older version next to it would be a trap for `pip install dist/*`.
   rm -f dist/servoir-*-"$("$1/bin/python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')"-*.whl
   mv "$raw"/grafted/*.whl "$wheel"
 }
 
 compile_wheel() {
-  local directories
+  local directories given place
   directories=$(IFS=';' && echo "${backend_dirs[*]}")
+  # What was found in an environment is found there again; only what the user has named is remembered.
+  given=$(IFS=';' && echo "${named_dirs[*]}")
+  place=$("$used_by" "$root/python/servoir/backends/recorded.py")
   CMAKE_GENERATOR=Ninja CMAKE_BUILD_PARALLEL_LEVEL=$jobs "$1/bin/python" -m pip wheel . -v --no-deps --no-build-isolation \
     --wheel-dir "$3" -C build-dir="$wheel_build" -C cmake.build-type="$build_type" \
     -C cmake.define.SERVOIR_BACKEND_DIRS="$directories" \
-    -C cmake.define.SERVOIR_BUILD_TESTS="${2^^}"
+    -C cmake.define.SERVOIR_RECORDED_DIRS="$given" -C cmake.define.SERVOIR_RECORDED_FOR="$place" \
+    -C cmake.define.SERVOIR_BUILD_TESTS="${2^^}" \
+    -C cmake.define.SERVOIR_WARNINGS_ARE_ERRORS="$warnings_are_errors"
 }
 
 graft_wheel() {

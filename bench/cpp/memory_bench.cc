@@ -65,5 +65,16 @@ void Slab_ReserveAndCopy(benchmark::State& state) {
 }
 BENCHMARK(Slab_ReserveAndCopy)->Arg(64)->Arg(3136)->Arg(602'112);
 
+// Rows for one stage that all I/O threads feed (0), or for a stage of each (1).
+void Slab_Threads(benchmark::State& state) {
+  static const std::unique_ptr<Arena> arena = std::move(Arena::create(kLimit)).value();
+  static SlabPool pool(arena.get());
+  const std::uint64_t consumer = state.range(0) == 0 ? 1 : 2 + static_cast<std::uint64_t>(state.thread_index());
+  std::vector<BlockRef> batch(64);
+  std::size_t next = 0;
+  for (auto _ : state) batch[next++ % batch.size()] = std::move(pool.reserve({consumer, 64}, 1, 64)->block);
+}
+BENCHMARK(Slab_Threads)->Arg(0)->Arg(1)->Threads(1)->Threads(2)->UseRealTime();
+
 }  // namespace
 }  // namespace servoir

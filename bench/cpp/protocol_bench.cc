@@ -9,13 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "predict_messages.h"
 #include "protocol/base64.h"
-#include "protocol/predict.h"
-#include "protocol/rest.h"
+#include "protocol/seed/predict_reader.h"
+#include "protocol/seed/predict_stream.h"
+#include "protocol/seed/predict_writer.h"
+#include "protocol/seed/rest_reader.h"
+#include "protocol/seed/rest_writer.h"
 #include "protocol_world.h"
+#include "seed/predict_messages.h"
 
-namespace servoir {
+namespace servoir::seed {
 namespace {
 
 ProtocolWorld& world() {
@@ -103,12 +106,13 @@ BENCHMARK(Predict_Write)->Args({1, 64})->Args({1, 3136})->Args({1, 2408448})->Ar
 
 constexpr std::size_t kJsonFloats = 280000;  // about 3 MB of text
 
-void Json_Read(benchmark::State& state) {
-  std::string body = json_of(*answered(1, random_floats(static_cast<std::size_t>(state.range(0)))));
+// Reads the numbers of answered() by this method.
+void read_json(benchmark::State& state, const char* method, const std::vector<float>& values) {
+  std::string body = json_of(*answered(1, values));
   body[body.find('y')] = 'x';
   const std::size_t size = body.size();
   body.append(kJsonPadding, ' ');
-  const RestTarget target{"add", 0, "echo"};
+  const RestTarget target{"add", 0, method};
   for (auto _ : state) {
     auto request =
         read_rest_request(target, std::string_view(body).substr(0, size), world().scheduler.get(), world().slabs.get());
@@ -117,7 +121,18 @@ void Json_Read(benchmark::State& state) {
   }
   set_bytes(state, size);
 }
+
+// Floats for an input without a type.
+void Json_Read(benchmark::State& state) {
+  read_json(state, "echo", random_floats(static_cast<std::size_t>(state.range(0))));
+}
 BENCHMARK(Json_Read)->Arg(16)->Arg(kJsonFloats)->Unit(benchmark::kMicrosecond);
+
+// Floats for an input of float32.
+void Json_ReadTyped(benchmark::State& state) {
+  read_json(state, "floats", random_floats(static_cast<std::size_t>(state.range(0))));
+}
+BENCHMARK(Json_ReadTyped)->Arg(16)->Arg(kJsonFloats)->Unit(benchmark::kMicrosecond);
 
 void Json_Write(benchmark::State& state) {
   const auto request = answered(1, random_floats(static_cast<std::size_t>(state.range(0))));
@@ -157,4 +172,4 @@ void Base64_Encode(benchmark::State& state) {
 BENCHMARK(Base64_Encode)->Arg(1 << 20);
 
 }  // namespace
-}  // namespace servoir
+}  // namespace servoir::seed

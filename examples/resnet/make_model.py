@@ -6,26 +6,22 @@ also runs the network here) and `pillow`.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+from draw_picture import LABELS, draw
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from resnet.preprocess import SIZE, normalise
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "resnet")]
-
-from draw_picture import LABELS, draw  # noqa: E402
-from preprocess import SIZE, normalise  # noqa: E402
-
 WIDTHS = (12, 24)
 SAMPLES = 48  # of each kind
 
 
 class Network:
-    """Nodes and weights, added one behind the other; `top` is the name of the last result."""
+    """Nodes and weights in the order in which they run; `top` is the name of the last result."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

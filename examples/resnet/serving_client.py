@@ -1,4 +1,4 @@
-"""Classifies drawn pictures with the servable `resnet` over gRPC, or a file of yours."""
+"""Classifies drawn pictures with the servable `resnet` over gRPC, or a file of your own."""
 
 import argparse
 from pathlib import Path

@@ -1,14 +1,26 @@
-"""The C++ part of Servoir. Private: the typed packages beside it are the API."""
+"""The C++ part of Servoir. Private: the typed packages around it are the API.
+
+What fails is a RuntimeError with the text of the Status, and the number of its code, which is gRPC's, as the attribute
+`code`.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
+from servoir.figures import Figures
+from servoir.servable.spec import Port, ServableSpec
+
 __version__: str
 channel_version: int
+dtypes: tuple[str, ...]  # the names of the element types, in the order of their numbers, which begin with 1
 
 # ---- server process -------------------------------------------------------------------------------------------------
+
+def check_address(address: str) -> Literal["tcp", "unix"]:
+    """The kind of an address, "host:port" or "unix:path", that clients know beforehand. RuntimeError if its form is
+    wrong, if its port is 0, or if the directory of the Unix socket does not exist."""
 
 class Lane:
     """Shared memory and wake-up of one lane of a worker, made by Server.open_lane()."""
@@ -17,12 +29,15 @@ class Lane:
     def memory_fd(self) -> int: ...  # inherited by the worker
     @property
     def event_fd(self) -> int: ...  # inherited by the worker
+    def close_memory_fd(self) -> None: ...  # after the worker was started
 
 class Server:
     """Listeners, queues and arena of this process. All methods may be called from any Python thread and release the GIL
-    while they wait. Errors are RuntimeError with the Status's text."""
+    while they wait."""
 
-    def __init__(self, *, arena_limit: int, io_threads: int) -> None: ...
+    def __init__(
+        self, *, arena_limit: int, io_threads: int, max_connections: int = 65536, take_nonfinite: bool = False
+    ) -> None: ...
     @property
     def arena_fd(self) -> int: ...
     def listen(
@@ -39,31 +54,27 @@ class Server:
     def listener_address(self, listener: int) -> str: ...
     def close_listener(self, listener: int) -> None:
         """Closes the listening socket and its connections; the port is free when it returns."""
-    def publish(self, spec: dict[str, Any]) -> int:
-        """Makes a version known. The dict mirrors schedule/graph.h's ServableSpec:
-        {"name", "version", "callees": [{"kind": "function"|"model", "name", "subgraph", "inputs", "outputs",
-        "max_batch", "called_singly", "max_queue_delay_us", "input_ports": [{"name", "dtype", "shape": [..-1 = dynamic]
-        | None, "batched"}], "output_ports": [...]}], "methods": [{"name", "inputs": [str], "output_names": [str],
-        "outputs": [int], "stages": [{"callee", "inputs": [int], "first_output", "outputs", "tag"}], "values"}]}.
-        dtype is numpy's name ("float32", …, "str", "bytes"), None for numbers of any type. Returns the
-        servable's number."""
+    def publish(self, spec: ServableSpec) -> int:
+        """Makes a version known. RuntimeError names the field that is missing or wrong. Returns the servable's
+        number."""
     def withdraw(self, servable: int, reason: str) -> None: ...
     def open_lane(self) -> Lane: ...
     def attach_lane(self, servable: int, lane: Lane, callees: Sequence[int], name: str) -> int:
-        """The worker behind `lane` is ready to run these callees. Returns the attachment's number."""
-    def detach_lane(self, attachment: int, reason: str) -> None:
-        """The worker is dead (waited for). What it held is run again elsewhere once, else fails with `reason`."""
+        """The worker at the other end of `lane` is ready to run these callees. Returns the attachment's number."""
+    def detach_lane(self, attachment: int, reason: str, by_itself: bool = False) -> bool:
+        """The worker is dead (waited for). What it ran is run again in halves; an instance that ends workers also when
+        it is run alone fails with `reason`. `by_itself`: nobody ended it from outside, so one death proves this.
+        Returns whether the death's cause is known: such an instance, or a batch that had ended a worker before."""
     def drain_lane(self, attachment: int) -> bool:
         """No new batches for it; True when it holds none any more."""
     def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
-        """Called (attachment, text) from an own thread when a worker breaks the channel's protocol: end that worker."""
+        """The callback gets (attachment, text), on a thread of the server's own, when a worker breaks the channel's
+        protocol. It is to end that worker."""
     def set_max_enqueued_requests(self, limit: int) -> None: ...
-    def stats(self) -> dict[str, Any]:
-        """{"arena": {"limit", "in_use", "resident", "peak", "blocks"}, "connections": int, "requests": int,
-        "rest_bytes": int (held now by bodies and answers of REST requests),
-        "callees": [{"servable", "version", "callee", "queued", "batches", "instances", "failed", "run_ns"}]}"""
+    def stats(self) -> Figures:
+        """What the server counts and measures, now."""
     def stop(self) -> None:
-        """Closes listeners and connections and ends the I/O threads. The object is of no use afterwards."""
+        """Closes listeners and connections and ends the I/O threads. The object cannot be used afterwards."""
 
 # ---- worker process -------------------------------------------------------------------------------------------------
 
@@ -71,9 +82,9 @@ class NativeModel:
     """A model opened by a native backend."""
 
     @property
-    def inputs(self) -> list[dict[str, Any]]: ...  # {"name", "dtype" (None: any), "shape": list, -1 = dynamic, or None}
+    def inputs(self) -> list[Port]: ...
     @property
-    def outputs(self) -> list[dict[str, Any]]: ...
+    def outputs(self) -> list[Port]: ...
     def execute(self, inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
         """One batch, outside of any lane, on copies: for trying a model out."""
 
@@ -81,8 +92,8 @@ def check_library(path: str) -> str:
     """Why the file is no shared object for this machine, to continue "PATH …"; "" if it is one."""
 
 def run_trial(command: Sequence[str], seconds: float) -> tuple[list[tuple[str, str]], str]:
-    """Runs a program that may crash or hang, and that reports on descriptor 3 as discovery/trial.h says: the records,
-    and how it failed ("hangs when it is loaded …"), or "" if its report is whole."""
+    """Runs a program that may crash or hang, and that reports on descriptor 3 as discovery/trial_report.h says: the
+    records, and how it failed ("hangs when it is loaded …"), or "" if its report is whole."""
 
 class NativeBackend:
     """A plug-in (backend.h), loaded and checked."""
@@ -120,21 +131,55 @@ class NativeBackend:
     ) -> NativeModel:
         """The same for files that are in memory, each with the name that messages give it; the model's comes first."""
 
+def batch_size(
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    *,
+    with_batch_dim: bool,
+    unbatched_inputs: Sequence[int],
+    unbatched_outputs: Sequence[int],
+) -> int | None:
+    """The batch dimension's number; None where it is dynamic, 1 without one. RuntimeError names the inputs or outputs
+    that contradict each other."""
+
 class WorkerRuntime:
     """The worker's end of arena, lanes and models. One a process."""
 
-    def __init__(self, arena_fd: int, control_fd: int) -> None:
+    def __init__(self, arena_fd: int, control_fd: int, *, mark_rooms: bool = ...) -> None:
         """Maps the arena. A thread of its own watches `control_fd` and ends the process at once when the other end is
-        closed, whatever the interpreter is doing."""
+        closed, whatever the interpreter is doing. `mark_rooms`: see the setting SERVOIR_MARK_ROOMS."""
     def add_function(
-        self, callee: int, function: Callable[..., Any], *, inputs: int, outputs: int, batched: bool, name: str
+        self,
+        callee: int,
+        function: Callable[..., Any],
+        *,
+        inputs: int,
+        outputs: int,
+        batched: bool,
+        rerun: bool,
+        name: str,
     ) -> None:
-        """`batched`: called once with a tuple of instances, each a tuple of inputs; otherwise once an instance."""
+        """`batched`: called once with a tuple of instances, each a tuple of inputs; otherwise once an instance.
+        `rerun`: a call of a batch that fails is made again for parts of it."""
     def add_native_model(
-        self, callee: int, model: NativeModel, *, max_batch: int, with_batch_dim: bool, unbatched_inputs: Sequence[int]
+        self,
+        callee: int,
+        model: NativeModel,
+        *,
+        max_batch: int,
+        with_batch_dim: bool,
+        unbatched_inputs: Sequence[int],
+        unbatched_outputs: Sequence[int] = ...,
     ) -> None: ...
     def add_python_model(
-        self, callee: int, model: Any, *, max_batch: int, with_batch_dim: bool, unbatched_inputs: Sequence[int]
+        self,
+        callee: int,
+        model: Any,
+        *,
+        max_batch: int,
+        with_batch_dim: bool,
+        unbatched_inputs: Sequence[int],
+        unbatched_outputs: Sequence[int] = ...,
     ) -> None:
         """`model.execute(inputs: list[ndarray], outputs: list[ndarray | None]) -> list[ndarray | None]`: inputs are
         views on the arena with the batch dimension first; an output that is not None is the room to write it into
@@ -148,6 +193,8 @@ class WorkerRuntime:
     ) -> tuple[tuple[npt.NDArray[Any] | str, ...], ...]:
         """Model.call: only inside a function that serve_functions is running; RuntimeError otherwise, and for errors of
         the call."""
+    def interrupt(self) -> None:
+        """A signal has come: serve_functions() runs its Python handler, at once if it has nothing else to do."""
     def stop(self) -> None:
         """Any thread: ends the lanes after the batches they run."""
     def join(self) -> None:
@@ -164,5 +211,8 @@ def set_log_directory(directory: str, max_bytes: int, backups: int, on_stderr: i
 
 def log_write_file(record: str) -> None:
     """Appends a record of the Python parts, without its line end, to that file."""
+
+def log_write_stderr(record: str) -> None:
+    """Writes a record of the Python parts to stderr, or drops and counts it where nobody reads that."""
 
 def log(level: int, file: str, line: int, text: str) -> None: ...

@@ -1,6 +1,10 @@
 """Checks of arguments: each returns the value, or raises RuntimeError that names the parameter.
 
-RuntimeError for every bad argument, also where Python would use TypeError or ValueError, is part of the contract.
+Public functions raise RuntimeError for every bad argument, also where Python would use TypeError or ValueError, because
+those of the predecessor did and its users catch that.
+
+Numbers have an upper bound. `high` is the end of a range that users choose from, and every message tells it; `ceiling`
+is what only a slip exceeds, and only the error for a larger number tells it.
 """
 
 from __future__ import annotations
@@ -11,11 +15,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+LONGEST_NUMBER = 256  # bits of an int that a message shows in digits; Python refuses to print very long numbers
+LONGEST_WAIT = 366 * 24 * 3600  # seconds
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _digits(value) if isinstance(value, int) else repr(value)
     if len(text) > 200:
         text = text[:200] + "…"
     return f"{text} of type {type(value).__name__}"
+
+
+def _digits(value: int) -> str:
+    bits = value.bit_length()
+    return str(value) if bits <= LONGEST_NUMBER else f"a {'negative ' if value < 0 else ''}number of {bits} bits"
 
 
 def refuse(parameter: str, expected: str, value: object) -> RuntimeError:
@@ -23,7 +36,7 @@ def refuse(parameter: str, expected: str, value: object) -> RuntimeError:
 
 
 def text(parameter: str, value: object) -> str:
-    """A str that is not empty."""
+    """Takes a str that is not empty."""
     if not isinstance(value, str):
         raise refuse(parameter, "a str", value)
     if not value:
@@ -31,20 +44,24 @@ def text(parameter: str, value: object) -> str:
     return value
 
 
-def integer(parameter: str, value: object, low: int, high: int | None = None) -> int:
-    """An int (bool is none) in low … high, both included."""
+def integer(parameter: str, value: object, low: int, high: int | None = None, *, ceiling: int | None = None) -> int:
+    """Takes an int from `low` to `high` or `ceiling`, both included, that is not a bool."""
     bounds = f"an int >= {low}" if high is None else f"an int in {low}…{high}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise refuse(parameter, bounds, value)
-    if value < low or (high is not None and value > high):
-        raise RuntimeError(f"Parameter '{parameter}' should be {bounds}, but is {value}")
-    return value
+    if ceiling is not None and value > ceiling:
+        bounds = f"an int in {low}…{ceiling}"
+    elif low <= value and (high is None or value <= high):
+        return value
+    raise RuntimeError(f"Parameter '{parameter}' should be {bounds}, but is {_digits(value)}")
 
 
-def number(parameter: str, value: object, low: float) -> float:
-    """An int or float that is at least `low` and finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < float("inf"):
-        raise refuse(parameter, f"a number >= {low:g}", value)
+def seconds(parameter: str, value: object, ceiling: int = LONGEST_WAIT) -> float:
+    """Takes a finite int or float that is at least 0 and at most `ceiling`, and returns a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise refuse(parameter, "a number >= 0", value)
+    if value > ceiling:
+        raise refuse(parameter, f"a number in 0…{ceiling}", value)
     return float(value)
 
 
@@ -55,7 +72,7 @@ def flag(parameter: str, value: object) -> bool:
 
 
 def one_of(parameter: str, value: object, words: Sequence[str]) -> str:
-    """One of `words`, as it is written there; case is ignored."""
+    """Takes one of `words` in upper or lower case, and returns it as it is written there."""
     chosen = text(parameter, value)
     for word in words:
         if word.lower() == chosen.lower():
@@ -64,7 +81,7 @@ def one_of(parameter: str, value: object, words: Sequence[str]) -> str:
 
 
 def different(parameter: str, values: Sequence[T]) -> tuple[T, ...]:
-    """No value twice."""
+    """Takes values of which none comes twice."""
     seen: set[T] = set()
     for value in values:
         if value in seen:
@@ -74,7 +91,7 @@ def different(parameter: str, values: Sequence[T]) -> tuple[T, ...]:
 
 
 def texts(parameter: str, value: object) -> tuple[str, ...]:
-    """A str, or a list or tuple of different str; none empty."""
+    """Takes a str, or a list or tuple of different str. None of them may be empty."""
     if isinstance(value, str):
         return (text(parameter, value),)
     if not isinstance(value, (list, tuple)):
@@ -84,8 +101,10 @@ def texts(parameter: str, value: object) -> tuple[str, ...]:
     return different(parameter, [text(f"{parameter}[{i}]", item) for i, item in enumerate(value)])
 
 
-def integers(parameter: str, value: object, low: int) -> tuple[int, ...]:
-    """A list or tuple of different ints >= low."""
+def integers(parameter: str, value: object, low: int, *, ceiling: int) -> tuple[int, ...]:
+    """Takes a list or tuple of different ints that are at least `low` and at most `ceiling`."""
     if not isinstance(value, (list, tuple)):
         raise refuse(parameter, "a list or tuple of ints", value)
-    return different(parameter, [integer(f"{parameter}[{i}]", item, low) for i, item in enumerate(value)])
+    return different(
+        parameter, [integer(f"{parameter}[{i}]", item, low, ceiling=ceiling) for i, item in enumerate(value)]
+    )

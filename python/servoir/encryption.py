@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from servoir.errors import EncryptionError
+
 MODES = ("AES-GCM", "AES-CBC")
 KEY_BYTES = (16, 24, 32)
 MAGIC = b"\x93SERVENC"
@@ -42,10 +44,6 @@ _BLOCK = 16
 _CHUNK = 16 << 20
 
 
-class EncryptionError(RuntimeError):
-    """A file cannot be encrypted or decrypted; the text says why and what would be right."""
-
-
 @dataclass(frozen=True)
 class DecryptionKey:
     """`dec_key` and `dec_mode` of a ServableStartConfig. The key is not shown."""
@@ -55,19 +53,19 @@ class DecryptionKey:
 
 
 def is_encrypted(head: bytes) -> bool:
-    """Whether a file that begins so is one of ours."""
+    """Whether a file with this beginning was made by `servoir encrypt`."""
     return head.startswith(MAGIC)
 
 
 def mode_of(path: str) -> str:
-    """The mode in the head of a file of ours, for messages."""
+    """The mode in the head of an encrypted file, for messages."""
     with open(path, "rb") as file:
         head = file.read(_HEAD.size)
     return next((mode for mode, number in _NUMBERS.items() if head[9:10] == bytes([number])), "an unknown mode")
 
 
 def encrypt_file(source: str, target: str, secret: DecryptionKey) -> None:
-    """Writes `target`, which must not be there yet. EncryptionError also for a source that is empty or encrypted."""
+    """Writes `target`, which must not exist yet. Raises EncryptionError for an empty or encrypted source as well."""
     ciphers = _ciphers()
     try:
         with open(source, "rb") as plain:
@@ -124,7 +122,7 @@ def _encrypted(plain: IO[bytes], secret: DecryptionKey, ciphers: Any) -> Iterato
 
 
 def decrypt_file(path: str, secret: DecryptionKey) -> bytes:
-    """The model in an encrypted file."""
+    """Decrypts the model in an encrypted file."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -158,7 +156,7 @@ def decrypt(data: bytes, secret: DecryptionKey, name: str) -> bytes:
     cipher_bytes = plain_bytes if mode == "AES-GCM" else (plain_bytes // _BLOCK + 1) * _BLOCK
     expected = _HEAD.size + cipher_bytes + _SEAL_BYTES[mode]
     if len(data) != expected:
-        what = "is truncated" if len(data) < expected else "has something behind its end"
+        what = "is truncated" if len(data) < expected else "has something after its end"
         raise EncryptionError(f"'{name}' {what}: it has {len(data)} bytes, its head announces {expected}")
     if not hmac.compare_digest(key_check, _key_check(secret.key, start)):
         raise EncryptionError(
@@ -191,7 +189,7 @@ def _opened(data: memoryview, plain_bytes: int, start: bytes, secret: Decryption
     padding = padded[plain_bytes:]
     if padding != bytes([len(padding)]) * len(padding):
         raise EncryptionError(
-            f"'{name}': the padding behind its last byte is wrong: what encrypted it did not fill up as PKCS #7 says,"
+            f"'{name}': the padding after its last byte is wrong: what encrypted it did not fill up as PKCS #7 says,"
             f" as `servoir encrypt` does"
         )
     return padded[:plain_bytes]

@@ -1,20 +1,12 @@
 """Logging of the Python parts, in the format of the C++ parts: "[LEVEL] SERVING(pid,name):time file:line] text".
 
-The environment is read at the first record. A value that is not accepted raises ValueError there. Our own names win
-over those of the predecessor:
-
-    GLOG_v                SERVOIR_LOG            0 debug, 1 info, 2 warning (default), 3 error; the words in SERVOIR_LOG
-    GLOG_logtostderr                             1 (default): standard error; 0: files in GLOG_log_dir
-    GLOG_log_dir          SERVOIR_LOG_DIR        an existing directory; SERVOIR_LOG_DIR alone is enough for files
-    GLOG_stderrthreshold  SERVOIR_LOG_STDERR     with files: from which level on standard error gets records as well (2)
-    logger_maxBytes       SERVOIR_LOG_MAX_BYTES  a file becomes an old one before it is larger (52428800)
-    logger_backupCount    SERVOIR_LOG_BACKUPS    old files that are kept (30)
-
+The environment is read at the first record, see servoir.settings. A value that is not accepted raises ValueError there.
 A process has one file, servoir.PID.log, for its Python and its C++ parts; the C++ parts write it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -22,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servoir import settings, standard_streams
+
 _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
-_WORDS = ("debug", "info", "warning", "error")
 _DEBUG, _INFO, _WARNING, _ERROR = range(4)
-_MOST = (1 << 63) - 1
-_MOST_BACKUPS = 10000  # each of them is renamed when a file is full
 
 
 @dataclass(frozen=True)
@@ -39,46 +30,24 @@ class _Settings:
     stderr_threshold: int
 
 
-def _number(default: int, low: int, high: int, *variables: str) -> int:
-    """Of the first of the variables that is set."""
-    variable = next((name for name in variables if name in os.environ), None)
-    if variable is None:
-        return default
-    value = os.environ[variable]
-    text = value.strip()
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise ValueError(f"Environment variable {variable} should be a number in {low}…{high}, but is {value!r}")
-    return int(text)
-
-
-def _level(word: str, number: str) -> int:
-    """`word`: our variable with a word, which wins over the variable `number`."""
-    value = os.environ.get(word)
-    if value is None:
-        return _number(_WARNING, _DEBUG, _ERROR, number)
-    if value.strip().lower() not in _WORDS:
-        raise ValueError(f"Environment variable {word} should be one of {', '.join(_WORDS)}, but is {value!r}")
-    return _WORDS.index(value.strip().lower())
-
-
 def _read_settings() -> _Settings:
-    variable = "SERVOIR_LOG_DIR" if os.environ.get("SERVOIR_LOG_DIR") else "GLOG_log_dir"
-    to_stderr = _number(1, 0, 1, "GLOG_logtostderr") == 1 and variable == "GLOG_log_dir"
-    directory = ""
+    directory = settings.LOG_DIRECTORY.given()
+    ours = directory is not None and directory[0] == settings.LOG_DIRECTORY.variable
+    to_stderr = settings.LOG_TO_STDERR.value() == 1 and not ours
+    place = ""
     if not to_stderr:
-        directory = os.environ.get(variable, "")
-        if not directory:
+        if directory is None:
             raise ValueError("Environment variable GLOG_log_dir is needed when GLOG_logtostderr is 0")
-        if not os.path.isdir(directory):
-            raise ValueError(f"Environment variable {variable} should be a directory, but is {directory!r}")
-        directory = os.path.realpath(directory)
+        if not os.path.isdir(directory[1]):
+            raise settings.LOG_DIRECTORY.refuse(*directory)
+        place = os.path.realpath(directory[1])
     return _Settings(
-        level=_level("SERVOIR_LOG", "GLOG_v"),
+        level=settings.LOG_LEVEL.value(),
         to_stderr=to_stderr,
-        directory=directory,
-        max_bytes=_number(52428800, 1, _MOST, "SERVOIR_LOG_MAX_BYTES", "logger_maxBytes"),
-        backup_count=_number(30, 1, _MOST_BACKUPS, "SERVOIR_LOG_BACKUPS", "logger_backupCount"),
-        stderr_threshold=_level("SERVOIR_LOG_STDERR", "GLOG_stderrthreshold"),
+        directory=place,
+        max_bytes=settings.LOG_MAX_BYTES.value(),
+        backup_count=settings.LOG_BACKUPS.value(),
+        stderr_threshold=settings.LOG_STDERR_LEVEL.value(),
     )
 
 
@@ -88,14 +57,12 @@ _settings: _Settings | None = None
 def _current() -> _Settings:
     global _settings
     if _settings is None:
-        settings = _read_settings()
-        if not settings.to_stderr:
+        read = _read_settings()
+        if not read.to_stderr:
             from servoir import _core  # only here: clients need not load it
 
-            _core.set_log_directory(
-                settings.directory, settings.max_bytes, settings.backup_count, settings.stderr_threshold
-            )
-        _settings = settings
+            _core.set_log_directory(read.directory, read.max_bytes, read.backup_count, read.stderr_threshold)
+        _settings = read
     return _settings
 
 
@@ -141,55 +108,90 @@ def _formatted(message: object, args: tuple[Any, ...], exc_info: object) -> str:
 
 
 def _write(level: int, message: object, args: tuple[Any, ...], exc_info: object) -> None:
-    settings = _current()
-    if level < settings.level:
+    current = _current()
+    if level < current.level:
         return
     frame = sys._getframe(2)
     record = format_record(level, frame.f_code.co_filename, frame.f_lineno, _formatted(message, args, exc_info))
-    if not settings.to_stderr:
+    if not current.to_stderr:
         from servoir import _core
 
-        # Names of files may have bytes that are no text.
-        _core.log_write_file(record.encode(errors="backslashreplace").decode())
-        if level < settings.stderr_threshold:
+        _core.log_write_file(_utf8(record))
+        if level < current.stderr_threshold:
             return
-    try:
+    _write_stderr(record)
+
+
+def pass_on(lines: str) -> None:
+    """Writes what another process has written, without its last line end, to standard error."""
+    _write_stderr(lines)
+
+
+def _write_stderr(record: str) -> None:
+    core = sys.modules.get("servoir._core")  # which clients need not load
+    if core is not None and standard_streams.is_standard_error(sys.stderr):
+        core.log_write_stderr(_utf8(record))  # a full pipe does not stop it
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed; there is nobody to tell
         # One write a record, so that those of several threads and processes do not mix.
         sys.stderr.write(record + "\n")
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # standard error is closed; there is nobody to tell
+
+
+def _utf8(record: str) -> str:
+    """Names of files may have bytes that are no text."""
+    return record.encode(errors="backslashreplace").decode()
 
 
 def debug(message: object, *args: Any, exc_info: object = None) -> None:
-    """Logs `message % args`; with `exc_info=True` also the traceback of the exception that is being handled."""
+    """Writes a record of the level debug.
+
+    Args:
+        message: the text, in which `args` are put with %.
+        args: values for the text, or one mapping.
+        exc_info: True adds the traceback of the exception that is being handled; an exception adds its own.
+
+    Raises:
+        ValueError: at the first record of a process, a log setting in the environment that cannot be.
+    """
     _write(_DEBUG, message, args, exc_info)
 
 
 def info(message: object, *args: Any, exc_info: object = None) -> None:
+    """As debug(), at the level info."""
     _write(_INFO, message, args, exc_info)
 
 
 def warning(message: object, *args: Any, exc_info: object = None) -> None:
+    """As debug(), at the level warning."""
     _write(_WARNING, message, args, exc_info)
 
 
 def error(message: object, *args: Any, exc_info: object = None) -> None:
+    """As debug(), at the level error."""
     _write(_ERROR, message, args, exc_info)
 
 
 def get_level() -> str:
-    """'0' (debug) … '3' (error)."""
+    """The least level of records that are written, from '0' for debug to '3' for error.
+
+    Raises:
+        ValueError: a log setting in the environment that cannot be.
+    """
     return str(_current().level)
 
 
 def get_log_config() -> dict[str, str]:
-    """The settings in force, by the names of their environment variables."""
-    settings = _current()
-    config = {"GLOG_v": str(settings.level), "GLOG_logtostderr": "1" if settings.to_stderr else "0"}
-    if not settings.to_stderr:
-        config["GLOG_log_dir"] = settings.directory
-        config["logger_maxBytes"] = str(settings.max_bytes)
-        config["logger_backupCount"] = str(settings.backup_count)
-        config["GLOG_stderrthreshold"] = str(settings.stderr_threshold)
+    """The log settings in force, by the names of their environment variables.
+
+    Raises:
+        ValueError: a log setting in the environment that cannot be.
+    """
+    current = _current()
+    config = {"GLOG_v": str(current.level), "GLOG_logtostderr": "1" if current.to_stderr else "0"}
+    if not current.to_stderr:
+        config["GLOG_log_dir"] = current.directory
+        config["logger_maxBytes"] = str(current.max_bytes)
+        config["logger_backupCount"] = str(current.backup_count)
+        config["GLOG_stderrthreshold"] = str(current.stderr_threshold)
     return config

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servoir import server as servoir_server
+from support import EXAMPLES
+from support import stubs as generated
+from support.foreign_client import ForeignClient
+from support.models import exact_models
+from support.modules import load_module
+from support.scripts import RunScript, script_runner
+from support.servers import ServerProcess, Start, keeping_its_workers, started, starter
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(ROOT / "examples")]
-
-import exact_models  # noqa: E402
-from server_process import ServerProcess, started  # noqa: E402
+SERVABLES = Path(__file__).resolve().parent / "servables"
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """What the servers had to say, beside a failure."""
+    """Shows what the servers have written with each failure."""
     del item, call
     outcome: Any = yield
     report = outcome.get_result()
@@ -34,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def servables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the servables of these tests, models made."""
     directory = tmp_path_factory.mktemp("servables")
-    shutil.copytree(HERE / "servables", directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SERVABLES, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     exact_models.make(directory / "exact")
     return directory
 
@@ -42,34 +43,9 @@ def servables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def example_servables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the servables of examples/, models collected."""
-    demo_models = importlib.import_module("demo_models")
     directory = tmp_path_factory.mktemp("examples")
-    demo_models.collect(directory)
+    load_module(EXAMPLES / "demo_models.py").collect(directory)
     return directory
-
-
-Start = Callable[..., ServerProcess]
-
-
-def starter(work: Path, servables: Path) -> Iterator[Start]:
-    """start(name, …, options=(), env=None, **ServableStartConfig's keywords): a server with these servables, ready."""
-    mine: list[ServerProcess] = []
-
-    def start(
-        *names: str,
-        directory: Path = servables,
-        options: tuple[str, ...] = (),
-        env: dict[str, str] | None = None,
-        **keywords: Any,
-    ) -> ServerProcess:
-        configs = [{"servable_directory": str(directory), "servable_name": name, **keywords} for name in names]
-        server = ServerProcess.serving(work / str(len(mine)), configs, *options, env=env)
-        mine.append(server)
-        return server
-
-    yield start
-    for server in mine:
-        server.kill()
 
 
 @pytest.fixture
@@ -83,33 +59,39 @@ def start_for_module(tmp_path_factory: pytest.TempPathFactory, servables: Path) 
 
 
 @pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunScript]:
+    """run(code, servables={name: text}, …): a script that the test writes itself; see support/scripts.py."""
+    yield from script_runner(tmp_path_factory.mktemp("scripts"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current directory; whatever a test has started in this process is stopped."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    servoir_server.stop()
+
+
+@pytest.fixture(scope="module")
 def server(start_for_module: Start) -> Iterator[ServerProcess]:
-    """`plain` and `exact` in one server, one worker each; must still be there, with the same workers, at the end."""
-    server = start_for_module("plain", "exact", device_ids=0)
-    workers = server.workers()
-    assert len(workers) == 2
-    yield server
-    assert server.running(), "the server ended during the tests of this module"
-    assert server.workers() == workers, "a worker ended during the tests of this module"
+    """`plain`, `exact` and `values` in one server, a worker each. No value and no error may cost a worker its life:
+    all must still be there at the end."""
+    server = start_for_module("plain", "exact", "values", device_ids=0)
+    assert len(server.workers()) == 3
+    with keeping_its_workers(server):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def foreign(stubs: tuple[Any, Any], server: ServerProcess) -> Iterator[ForeignClient]:
+    """A client of the module's server."""
+    with ForeignClient(stubs, server.grpc) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """(messages, services) as grpcio-tools makes them from the tests' own .proto file."""
-    from grpc_tools import protoc
-
     directory = tmp_path_factory.mktemp("stubs")
-    proto = HERE / "contract" / "ms_service.proto"
-    shutil.copyfile(proto, directory / "ms_service_of_tests.proto")
-    status = protoc.main(
-        [
-            "protoc",
-            f"-I{directory}",
-            f"--python_out={directory}",
-            f"--grpc_python_out={directory}",
-            str(directory / "ms_service_of_tests.proto"),
-        ]
-    )
-    assert status == 0, f"protoc ended with {status}"
-    sys.path.insert(0, str(directory))
-    return importlib.import_module("ms_service_of_tests_pb2"), importlib.import_module("ms_service_of_tests_pb2_grpc")
+    generated.make(directory)
+    return generated.load(directory)

@@ -60,7 +60,7 @@ void rows_result(std::span<const std::byte> record) {
     require(failure.row < first.rows && failure.code != Code::kOk, "a failure that cannot be was let through");
   }
   MessageWriter writer;
-  const bool done = *MessageReader(record).kind() == Kind::kDone;
+  const bool done = *MessageReader(record).kind() == RecordKind::kDone;
   (done ? write_done : write_called)(first, &writer);
   RowsResult second;
   require(read_rows_result(writer.bytes(), &second).ok(), "what was written is refused");
@@ -90,7 +90,7 @@ void run(std::span<const std::byte> record) {
   if (!read_run(record, &first).ok()) return;
   for (const RunTask::Input& input : first.inputs) {
     std::uint64_t sum = 0;
-    for (const Piece& piece : input.pieces) sum += piece.rows;
+    for (const RowRun& piece : input.pieces) sum += piece.rows;
     require(sum == first.head.rows, "rows of a run that do not add up were let through");
   }
   MessageWriter writer;

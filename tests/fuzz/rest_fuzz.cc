@@ -7,16 +7,21 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "protocol/rest.h"
+#include "protocol/seed/rest_reader.h"
+#include "protocol/seed/rest_writer.h"
 #include "protocol/utf8.h"
 #include "protocol_world.h"
+#include "tensor/text_array.h"
 
 namespace {
 
-using namespace servoir;  // NOLINT(google-build-using-namespace)
+using namespace servoir;        // NOLINT(google-build-using-namespace)
+using namespace servoir::seed;  // NOLINT(google-build-using-namespace)
 
 void require(bool condition, const char* what) {
   if (condition) return;
@@ -38,8 +43,17 @@ void check_request(Request* request) {
       if (!is_text(value.dtype)) {
         const auto bytes = value.shape.byte_size(value.dtype);
         require(bytes.ok() && *bytes == value.bytes, "the size does not fit the shape");
-      } else if (value.dtype == DataType::kString && value.bytes != 0) {
-        require(is_utf8({reinterpret_cast<const char*>(value.data()), value.bytes}), "a string is not UTF-8");
+        continue;
+      }
+      std::span<const std::byte> bytes;
+      if (value.bytes != 0) bytes = {value.data(), static_cast<std::size_t>(value.bytes)};
+      require(check_texts(value.shape, bytes).ok(), "an array of texts is not whole");
+      if (value.dtype != DataType::kString) continue;
+      std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      TextReader texts(bytes);
+      while (value.shape.rank == 0 || texts.next(&text)) {
+        require(is_utf8(text), "a string is not UTF-8");
+        if (value.shape.rank == 0) break;
       }
     }
   }
@@ -60,7 +74,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 1) return 0;
   const std::uint8_t choice = data[0];
   const std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
-  std::string path = "/model/add:echo";
+  std::string path = (choice & 4U) != 0 ? "/model/add:floats" : "/model/add:echo";
+  const bool take_nonfinite = (choice & 8U) != 0;
   std::string body(rest);
   if (choice % 4 == 1) body = "{\"instances\":[{\"x\":" + body + "}]}";
   if (choice % 4 == 2) body = "{\"instances\":[{\"x\":{\"b64\":" + body + "}}]}";
@@ -70,8 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   std::vector<char> padded(body.begin(), body.end());
   padded.insert(padded.end(), kJsonPadding, static_cast<char>(choice));
-  const auto request =
-      read_rest_request(path, std::string_view(padded.data(), body.size()), world.scheduler.get(), world.slabs.get());
+  const auto request = read_rest_request(path, std::string_view(padded.data(), body.size()), world.scheduler.get(),
+                                         world.slabs.get(), nullptr, take_nonfinite);
   if (request.ok()) {
     check_request(request.value().get());
   } else {

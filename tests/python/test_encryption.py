@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from servoir import encryption
-from servoir.encryption import DecryptionKey, EncryptionError, decrypt_file, encrypt_file
+from servoir.encryption import DecryptionKey, decrypt_file, encrypt_file
+from servoir.errors import EncryptionError
 
 KEY = bytes(range(32))
 HEAD = 44
@@ -111,7 +113,7 @@ def test_a_truncated_file(tmp_path: Path, mode: str, cut: int, said: str) -> Non
 def test_what_lies_behind_the_end_is_noticed(tmp_path: Path, mode: str) -> None:
     target = encrypted(tmp_path, b"a model", DecryptionKey(KEY, mode))
     target.write_bytes(target.read_bytes() + b"more")
-    with pytest.raises(EncryptionError, match="has something behind its end"):
+    with pytest.raises(EncryptionError, match="has something after its end"):
         decrypt_file(str(target), DecryptionKey(KEY, mode))
 
 
@@ -135,14 +137,14 @@ def test_a_changed_head(tmp_path: Path, place: int, value: int, said: str) -> No
 
 
 def test_wrong_padding(tmp_path: Path) -> None:
-    """By somebody with the key who fills up in another way."""
+    """Encrypted with the key by a program that pads in another way."""
     data = encrypted(tmp_path, b"a model", DecryptionKey(KEY, "AES-CBC")).read_bytes()
     head = data[:HEAD]
     encryptor = Cipher(algorithms.AES(KEY), modes.CBC(head[20:36])).encryptor()
     body = head + encryptor.update(b"a model" + bytes(9))
-    seal = encryption.hmac.digest(encryption.hmac.digest(KEY, b"servoir seal", "sha256"), body, "sha256")
+    seal = hmac.digest(hmac.digest(KEY, b"servoir seal", "sha256"), body, "sha256")
     (tmp_path / "model.enc").write_bytes(body + seal)
-    with pytest.raises(EncryptionError, match=r"the padding behind its last byte is wrong.*PKCS #7"):
+    with pytest.raises(EncryptionError, match=r"the padding after its last byte is wrong.*PKCS #7"):
         decrypt_file(str(tmp_path / "model.enc"), DecryptionKey(KEY, "AES-CBC"))
 
 

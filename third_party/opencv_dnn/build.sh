@@ -40,7 +40,7 @@ while (($#)); do
   esac
   case $1 in
     -e | -V | -j)
-      (($# > 1)) || fail "option $1 needs a value behind it" 2
+      (($# > 1)) || fail "option $1 requires a value" 2
       case $1 in
         -e) engine=$2 ;;
         -V) variant=$2 ;;
@@ -191,7 +191,9 @@ cp "$work/source/LICENSE" "$work/installed/licences/opencv.txt"
 cp "$work/source/3rdparty/protobuf/LICENSE" "$work/installed/licences/protobuf.txt"
 cp "$work/source/3rdparty/zlib/LICENSE" "$work/installed/licences/zlib.txt"
 cp "$work/source/3rdparty/mlas/LICENSE" "$work/installed/licences/mlas.txt"
-printf '{"name": "opencv_dnn", "version": "%s", "engine": "%s", "variant": "%s"}\n' "${version%.*}" "$engine" "$variant" \
+abi=$("${CXX:-c++}" -x c++ -dM -E -include string /dev/null | sed -n 's/^#define _GLIBCXX_USE_CXX11_ABI \([01]\)$/\1/p')
+printf '{"name": "opencv_dnn", "version": "%s", "engine": "%s", "variant": "%s", "cxx11_abi": %s}\n' \
+  "${version%.*}" "$engine" "$variant" "${abi:-null}" \
   > "$work/installed/servoir_backend.json"
 touch "$work/installed/complete"
 mv "$work/installed" "$prefix"

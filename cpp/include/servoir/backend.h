@@ -95,8 +95,8 @@ typedef struct servoir_buffer {
   int64_t dims[SERVOIR_MAX_RANK];
 } servoir_buffer;
 
-/* A file that is in memory. `name` says in messages which one it is; there need not be such a file on disk, or it may
- * be another one (the same, encrypted). */
+/* A file that is in memory. `name` says in messages which one it is; there need not be such a file on disk, or the file
+ * may be another (the same content, encrypted). */
 typedef struct servoir_content {
   const char* name;
   const void* data;

@@ -1,4 +1,4 @@
-// Arithmetic on lengths and offsets that come from outside: false instead of a wrapped result.
+// Arithmetic on lengths and offsets that come from outside. The functions return false where the result would wrap.
 #pragma once
 
 #include <cstdint>

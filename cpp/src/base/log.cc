@@ -5,8 +5,8 @@
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,10 +15,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "base/forever.h"
+#include "base/mutex.h"
+#include "base/standard_error.h"
 
 namespace servoir {
 namespace {
@@ -43,7 +44,7 @@ class LevelFlag final : public spdlog::custom_flag_formatter {
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<LevelFlag>(); }
 };
 
-// %& : the name of the thread, which is that of the program where nobody named it
+// %& : the name of the thread, which is that of the program unless the thread was given a name
 class ThreadFlag final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
@@ -76,14 +77,21 @@ LogFile& log_file() {
 
 // Held while a record is written, and while the process forks: a child would otherwise find the locks within (of the
 // sinks, of the file, of stderr) taken for ever by a thread that it does not have.
-constinit std::mutex g_record;
+constinit Mutex g_record;
 
-// When the library is loaded: with the first record it would be too late, for a fork in the middle of that.
-[[maybe_unused]] const int g_held_by_fork =
-    ::pthread_atfork([] { g_record.lock(); }, [] { g_record.unlock(); }, [] { g_record.unlock(); });
+void before_fork() SERVOIR_ACQUIRE(g_record) { g_record.lock(); }
+void after_fork() SERVOIR_RELEASE(g_record) { g_record.unlock(); }
 
-// To the file; back to stderr with the reason, once for each reason, when that is not possible. Under g_record.
-void put_into_file(std::string_view record) {
+// This happens when the library is loaded. With the first record it would be too late: the process may fork meanwhile.
+[[maybe_unused]] const int g_held_by_fork = ::pthread_atfork(before_fork, after_fork, after_fork);
+
+StandardError& standard_error() SERVOIR_REQUIRES(g_record) {
+  static Forever<StandardError> forever{STDERR_FILENO};
+  return forever.value;
+}
+
+// Writes to the file. Where that is not possible the record goes to stderr, with the reason once for each reason.
+void put_into_file(std::string_view record) SERVOIR_REQUIRES(g_record) {
   static Forever<std::string> last;
   const Status written = log_file().write(record);
   if (written.ok()) return;
@@ -92,12 +100,24 @@ void put_into_file(std::string_view record) {
     last.value = written.message();
     text = "[ERROR] SERVING: " + last.value + "; records go to standard error instead\n" + text;
   }
-  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+  standard_error().write(text);
 }
+
+class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ private:
+  void sink_it_(const spdlog::details::log_msg& record) override {
+    g_record.assert_held();
+    spdlog::memory_buf_t text;
+    formatter_->format(record, text);
+    standard_error().write({text.data(), text.size()});
+  }
+  void flush_() override {}
+};
 
 class FileSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& record) override {
+    g_record.assert_held();
     if (!log_file().enabled()) return;
     spdlog::memory_buf_t text;
     formatter_->format(record, text);
@@ -107,7 +127,7 @@ class FileSink final : public spdlog::sinks::base_sink<spdlog::details::null_mut
 };
 
 struct Logger {
-  std::shared_ptr<spdlog::sinks::stderr_sink_mt> stderr_sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  std::shared_ptr<StderrSink> stderr_sink = std::make_shared<StderrSink>();
   spdlog::logger all{"servoir", {stderr_sink, std::make_shared<FileSink>()}};
 
   Logger() {
@@ -228,14 +248,20 @@ void set_log_directory(std::string directory, const LogFile::Limits& limits, Log
 
 void log_write_file(std::string record) {
   record += '\n';
-  const std::lock_guard whole(g_record);
+  const MutexLock whole(&g_record);
   put_into_file(record);
+}
+
+void log_write_stderr(std::string record) {
+  record += '\n';
+  const MutexLock whole(&g_record);
+  standard_error().write(record);
 }
 
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {
   const std::size_t slash = file.rfind('/');
   const std::string name(slash == std::string_view::npos ? file : file.substr(slash + 1));
-  const std::lock_guard whole(g_record);
+  const MutexLock whole(&g_record);
   logger().all.log(spdlog::source_loc{name.c_str(), line, ""}, spdlog_level(level),
                    spdlog::string_view_t(text.data(), text.size()));
 }

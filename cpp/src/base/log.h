@@ -17,18 +17,19 @@ enum class LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
 
 // The level that the environment asks for. Each variable wins over the one before it; null where it is not set:
 // GLOG_v (0 debug … 3 error), MS_SUBMODULE_LOG_v ("{SERVING:n}", other names are passed over), SERVOIR_LOG (debug,
-// info, warning, error). Nonsense is ignored, and adds a line to `complaints`. Default: warning.
+// info, warning, error). A value that cannot be understood is ignored, and adds a line to `complaints`. Default:
+// warning.
 [[nodiscard]] LogLevel initial_log_level(const char* glog_v, const char* submodule_log_v, const char* servoir_log,
                                          std::vector<std::string>* complaints);
 
 void set_log_level(LogLevel level);
 [[nodiscard]] LogLevel log_level();
 [[nodiscard]] bool log_enabled(LogLevel level);
-// From now on records go to a file in `directory`, and to stderr only from `on_stderr` on. An empty directory: to
-// stderr, all of them.
+// From now on records go to a file in `directory`, and to stderr only those of the level `on_stderr` and above. If
+// the directory is empty, all records go to stderr.
 void set_log_directory(std::string directory, const LogFile::Limits& limits, LogLevel on_stderr);
-// Puts a record that is complete but for its line end, as servoir/log.py makes them, into that file; to stderr if that
-// is not possible. The level that goes to stderr as well is the caller's affair.
+// Puts a record that is complete but for its line end, as servoir/log.py makes them, into that file, or to stderr if
+// that is not possible. The caller decides which levels go to stderr as well.
 void log_write_file(std::string record);
 // `file` is a source path; only its last component is printed.
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text);

@@ -11,7 +11,7 @@
 namespace servoir {
 
 void LogFile::open(std::string directory, const Limits& limits) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   directory_ = std::move(directory);
   limits_ = limits;
   fd_.reset();
@@ -19,7 +19,7 @@ void LogFile::open(std::string directory, const Limits& limits) {
 }
 
 Status LogFile::write(std::string_view record) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (directory_.empty()) return {};
   SERVOIR_RETURN_IF_ERROR(prepare(record.size()));
   // O_APPEND and one write a record: even a process that shares the file does not cut records in two.
@@ -54,7 +54,7 @@ Status LogFile::reopen() {
   return {};
 }
 
-// What cannot be renamed stays, and is appended to: better too long than lost.
+// A file that cannot be renamed stays and is appended to: it is better too long than lost.
 void LogFile::rotate() {
   if (limits_.backups == 0) {
     (void)::unlink(path_.c_str());

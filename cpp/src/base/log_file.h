@@ -9,10 +9,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 
@@ -21,29 +21,29 @@ namespace servoir {
 class LogFile {
  public:
   struct Limits {
-    std::uint64_t max_bytes = 52428800;  // of one file; a single longer record still gets one
+    std::uint64_t max_bytes = 52428800;  // of one file; a single record that is longer gets a file of its own
     std::uint32_t backups = 30;          // full files that are kept
   };
 
-  // Records go to this directory from now on; an empty one: to no file.
+  // Records go to this directory from now on. An empty name: they go to no file.
   void open(std::string directory, const Limits& limits);
   [[nodiscard]] bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
   // A whole record with its line end.
   [[nodiscard]] Status write(std::string_view record);
 
  private:
-  [[nodiscard]] Status prepare(std::uint64_t bytes);
-  [[nodiscard]] Status reopen();
-  void rotate();
+  [[nodiscard]] Status prepare(std::uint64_t bytes) SERVOIR_REQUIRES(mutex_);
+  [[nodiscard]] Status reopen() SERVOIR_REQUIRES(mutex_);
+  void rotate() SERVOIR_REQUIRES(mutex_);
 
   std::atomic<bool> enabled_{false};
-  std::mutex mutex_;
-  std::string directory_;
-  Limits limits_;
-  std::string path_;
-  UniqueFd fd_;
-  std::uint64_t bytes_ = 0;  // in the file
-  pid_t owner_ = 0;          // whose file it is
+  Mutex mutex_;
+  std::string directory_ SERVOIR_GUARDED_BY(mutex_);
+  Limits limits_ SERVOIR_GUARDED_BY(mutex_);
+  std::string path_ SERVOIR_GUARDED_BY(mutex_);
+  UniqueFd fd_ SERVOIR_GUARDED_BY(mutex_);
+  std::uint64_t bytes_ SERVOIR_GUARDED_BY(mutex_) = 0;  // in the file
+  pid_t owner_ SERVOIR_GUARDED_BY(mutex_) = 0;          // whose file it is
 };
 
 }  // namespace servoir

@@ -99,6 +99,7 @@ class [[nodiscard]] Result {
   std::variant<T, Status> value_;
 };
 
+// NOLINTBEGIN(bugprone-macro-parentheses): what is declared or assigned to cannot be in parentheses
 #define SERVOIR_CONCAT_INNER(a, b) a##b
 #define SERVOIR_CONCAT(a, b) SERVOIR_CONCAT_INNER(a, b)
 #define SERVOIR_RETURN_IF_ERROR(expr)                                      \
@@ -110,5 +111,6 @@ class [[nodiscard]] Result {
   if (!result.ok()) return result.status();              \
   lhs = std::move(result).value()
 #define SERVOIR_ASSIGN_OR_RETURN(lhs, expr) SERVOIR_ASSIGN_OR_RETURN_IMPL(SERVOIR_CONCAT(result_, __LINE__), lhs, expr)
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace servoir

@@ -1,10 +1,15 @@
 #include "function_runner.h"
 
+#include <pybind11/numpy.h>
+
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "forked_child.h"
 
 namespace servoir::bindings {
 namespace {
@@ -19,20 +24,32 @@ std::string many(std::size_t count, const char* what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-// A function that fails for every request would fill the disk.
-bool may_log_traceback() {
+// Whether a traceback may be logged: a function that fails for every request would fill the disk. Then *left_out is how
+// many were not logged since the last that was.
+bool may_log_traceback(std::uint64_t* left_out) {
   using Clock = std::chrono::steady_clock;
   static Clock::time_point second;
   static int logged = 0;
+  static std::uint64_t not_logged = 0;
   const Clock::time_point now = Clock::now();
   if (now - second >= std::chrono::seconds(1)) {
     second = now;
     logged = 0;
   }
-  return ++logged <= kTracebacksPerSecond;
+  if (logged >= kTracebacksPerSecond) {
+    ++not_logged;
+    return false;
+  }
+  ++logged;
+  *left_out = std::exchange(not_logged, 0);
+  return true;
 }
 
-void log_traceback(const std::string& name, PyObject* type, PyObject* value, PyObject* trace) {
+void log_traceback(const std::string& name, std::uint64_t left_out, PyObject* type, PyObject* value, PyObject* trace) {
+  if (left_out > 0) {
+    SERVOIR_WARNING(std::to_string(left_out) + " tracebacks before the next one were left out: at most " +
+                    std::to_string(kTracebacksPerSecond) + " are logged a second");
+  }
   try {
     const py::object lines =
         py::module_::import("traceback")
@@ -40,25 +57,46 @@ void log_traceback(const std::string& name, PyObject* type, PyObject* value, PyO
                                       trace != nullptr ? py::handle(trace) : py::none());
     // Texts may have lone surrogates (names of files that are not UTF-8), and any length; the end says what was raised.
     const auto text = py::str("").attr("join")(lines).attr("encode")("utf-8", "backslashreplace").cast<std::string>();
-    const std::size_t from = text.size() > kLongestTraceback ? text.size() - kLongestTraceback : 0;
-    SERVOIR_WARNING("function '" + name + "' failed:\n" + (from > 0 ? "…" : "") + text.substr(from));
+    const std::string_view end = cut_utf8_front(text, kLongestTraceback);
+    SERVOIR_WARNING("function '" + name + "' failed:\n" + (end.size() < text.size() ? "…" : "") + std::string(end));
   } catch (const std::exception&) {
     SERVOIR_WARNING("function '" + name + "' failed, and its traceback cannot be printed");
   }
 }
 
-// Not longer than the limit, and not cut inside a character.
-std::string cut(std::string text) {
-  if (text.size() <= kLongestText) return text;
-  std::size_t end = kLongestText;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  text.resize(end);
-  return text + "…";
+// The class of the exceptions that choose a status themselves.
+const py::object& stage_error() {
+  static const py::object* const type =
+      new py::object(py::module_::import("servoir.errors").attr("StageError"));  // for the life of the process
+  return *type;
+}
+
+// The status that the exception, which is a StageError, has chosen.
+Code chosen_code(PyObject* error) {
+  const auto code = py::reinterpret_steal<py::object>(PyObject_GetAttrString(error, "code"));
+  const long number = code ? PyLong_AsLong(code.ptr()) : -1;
+  PyErr_Clear();
+  const bool is_code = number > static_cast<long>(Code::kOk) && number <= static_cast<long>(Code::kDataLoss);
+  return is_code ? static_cast<Code>(number) : Code::kInternal;
+}
+
+// A str, and an array of texts, have memory of their own.
+bool lies_on_arena(const py::object& view) {
+  constexpr int kOwnData = py::detail::npy_api::NPY_ARRAY_OWNDATA_;
+  return PyUnicode_Check(view.ptr()) == 0 && (py::detail::array_proxy(view.ptr())->flags & kOwnData) == 0;
+}
+
+// The text, or its beginning and "…" if it is longer than the limit.
+std::string cut(std::string_view text) {
+  std::string cut_text(cut_utf8(text, kLongestText));
+  if (cut_text.size() < text.size()) cut_text += "…";
+  return cut_text;
 }
 
 }  // namespace
 
 Status FunctionRunner::add(std::uint32_t callee, Function function) {
+  (void)stage_error();  // nothing can be imported while an exception is looked at
   if (!functions_.try_emplace(callee, std::move(function)).second) {
     return Status::AlreadyExists("callee " + std::to_string(callee) + " has a function already");
   }
@@ -79,6 +117,11 @@ Status FunctionRunner::run(const RunTask& task, TaskRooms* rooms, RowsResult* re
   result->failures.clear();
   table_.begin(task.head.rows, function.outputs, rooms);
 
+  copying_ = view_ == nullptr || function.writes;
+  if (view_ != nullptr) {
+    if (kept_arrays_) view_->settle(*arena_, ranges_, PrivateView::Changes::kDrop);
+    view_->watch();
+  }
   const auto start = std::chrono::steady_clock::now();
   if (function.batched) {
     run_batch(&function, task);
@@ -88,6 +131,7 @@ Status FunctionRunner::run(const RunTask& task, TaskRooms* rooms, RowsResult* re
   result->run_ns = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
 
+  keep_changes(&function);
   table_.finish(&result->outputs);
   if (result->failures.size() == result->rows) result->outputs.clear();
   look_for_kept(&function);
@@ -99,61 +143,93 @@ Status FunctionRunner::resolve(const Function& function, const RunTask& task) {
     return Status::Internal("function '" + function.name + "' takes " + many(function.inputs, "input") +
                             ", the server sent " + std::to_string(task.inputs.size()));
   }
+  ranges_.clear();
   inputs_.resize(task.inputs.size());
-  cursor_.assign(task.inputs.size(), 0);
-  cursor_row_.assign(task.inputs.size(), 0);
+  cursors_.assign(task.inputs.size(), {});
   for (std::size_t i = 0; i < task.inputs.size(); ++i) {
     const RunTask::Input& input = task.inputs[i];
     std::vector<Rows>& rows = inputs_[i];
     rows.clear();
-    std::uint64_t needed = 0;
+    std::uint64_t needed = 0;  // what is less than this is no row; array_of_texts() looks at texts
     if (!is_text(input.dtype)) {
       SERVOIR_ASSIGN_OR_RETURN(needed, input.row_shape.byte_size(input.dtype));
     }
-    for (const Piece& piece : input.pieces) {
+    for (const RowRun& piece : input.pieces) {
       std::uint64_t bytes = 0;
       if (piece.row_bytes < needed || !checked_mul(piece.row_bytes, piece.rows, &bytes)) {
         return Status::Internal("a piece of " + std::to_string(piece.row_bytes) + " bytes a row for a value of " +
                                 std::to_string(needed));
       }
       SERVOIR_ASSIGN_OR_RETURN(std::byte* const data, arena_->resolve(piece.offset, bytes));
-      rows.push_back({data, piece.row_bytes, piece.rows});
+      rows.push_back({data, data, piece.row_bytes, piece.rows});
+      if (view_ == nullptr || !is_view(input.dtype, input.row_shape)) continue;
+      SERVOIR_ASSIGN_OR_RETURN(rows.back().view, view_->resolve(piece.offset, bytes));
+      ranges_.push_back({piece.offset, bytes});
     }
   }
   return Status::Ok();
 }
 
-bool FunctionRunner::make_arguments(const RunTask& task, std::uint32_t row, PyObject** arguments) {
-  bool good = true;
+Status FunctionRunner::make_arguments(const RunTask& task, std::uint32_t row, PyObject** arguments) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const RunTask::Input& input = task.inputs[i];
-    while (cursor_row_[i] == inputs_[i][cursor_[i]].rows) {
-      ++cursor_[i];
-      cursor_row_[i] = 0;
-    }
-    const Rows& rows = inputs_[i][cursor_[i]];
-    std::byte* data = rows.data + cursor_row_[i]++ * rows.row_bytes;
-    if (!good) continue;  // the cursors of all inputs go on together
-    py::object value = value_on(input.dtype, input.row_shape, data, rows.row_bytes);
-    if (!value) {
-      fail(row, Status::InvalidArgument("input " + std::to_string(i) + ": " + take_error_text()));
-      good = false;
-      continue;
-    }
+    Cursor& cursor = cursors_[i];
+    if (row < cursor.first) cursor = {};
+    while (row >= cursor.first + inputs_[i][cursor.piece].rows) cursor.first += inputs_[i][cursor.piece++].rows;
+    const Rows& rows = inputs_[i][cursor.piece];
+    const std::uint64_t start = (row - cursor.first) * rows.row_bytes;
+    const bool copied = copying_ && is_view(input.dtype, input.row_shape);
+    py::object value = value_on(input.dtype, input.row_shape, (copied ? rows.data : rows.view) + start, rows.row_bytes);
+    if (value && copied) value = copy_of(std::move(value), row, rows.data + start, rows.row_bytes);
+    if (!value) return Status::InvalidArgument("input " + std::to_string(i) + ": " + take_error_text());
     arguments[i] = value.ptr();
-    views_.push_back(std::move(value));
+    if (!copied) views_.push_back(std::move(value));
   }
-  return good;
+  return Status::Ok();
+}
+
+py::object FunctionRunner::copy_of(py::object array, std::uint32_t row, std::byte* data, std::uint64_t bytes) {
+  for (auto copy = copies_.rbegin(); copy != copies_.rend() && copy->row == row; ++copy) {
+    if (copy->data == data) return copy->array;
+  }
+  py::object made = copy_array(array);
+  if (made) copies_.push_back({row, made, data, bytes});
+  return made;
+}
+
+void FunctionRunner::keep_changes(Function* function) {
+  if (view_ != nullptr && view_->changed() && view_->settle(*arena_, ranges_, PrivateView::Changes::kKeep)) {
+    function->writes = true;
+  }
+  // After the view, in which the calls before may have left something.
+  for (const Copy& copy : copies_) copy_into(copy.array, copy.data, copy.bytes);
+  copies_.clear();
+}
+
+Status FunctionRunner::make_instance(const RunTask& task, std::uint32_t row, py::object* instance) {
+  arguments_.resize(inputs_.size());
+  SERVOIR_RETURN_IF_ERROR(make_arguments(task, row, arguments_.data()));
+  *instance = py::reinterpret_steal<py::object>(PyTuple_New(static_cast<Py_ssize_t>(arguments_.size())));
+  if (!*instance) return Status::ResourceExhausted(take_error_text());
+  for (std::size_t i = 0; i < arguments_.size(); ++i) {
+    Py_INCREF(arguments_[i]);
+    PyTuple_SET_ITEM(instance->ptr(), static_cast<Py_ssize_t>(i), arguments_[i]);
+  }
+  return Status::Ok();
 }
 
 void FunctionRunner::run_each(Function* function, const RunTask& task) {
   std::vector<PyObject*> arguments(function->inputs + 1);
   for (std::uint32_t row = 0; row < task.head.rows; ++row) {
-    if (!make_arguments(task, row, arguments.data() + 1)) continue;
+    if (Status s = make_arguments(task, row, arguments.data() + 1); !s.ok()) {
+      fail(row, s);
+      continue;
+    }
     // The element before the arguments may be used by the callee for `self`.
     const auto result = py::reinterpret_steal<py::object>(
         PyObject_Vectorcall(function->callable.ptr(), arguments.data() + 1,
                             static_cast<std::size_t>(function->inputs) | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+    if (is_forked_child()) end_forked_child(function->name);
     if (result) {
       take_result(*function, row, result.ptr());
     } else {
@@ -163,80 +239,86 @@ void FunctionRunner::run_each(Function* function, const RunTask& task) {
 }
 
 void FunctionRunner::run_batch(Function* function, const RunTask& task) {
-  std::vector<PyObject*> arguments(function->inputs);
   pending_.clear();
   instances_.clear();
   for (std::uint32_t row = 0; row < task.head.rows; ++row) {
-    if (!make_arguments(task, row, arguments.data())) continue;
-    auto instance = py::reinterpret_steal<py::object>(PyTuple_New(static_cast<Py_ssize_t>(function->inputs)));
-    if (!instance) {
-      fail(row, Status::ResourceExhausted(take_error_text()));
+    py::object instance;
+    if (Status s = make_instance(task, row, &instance); !s.ok()) {
+      fail(row, s);
       continue;
-    }
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-      Py_INCREF(arguments[i]);
-      PyTuple_SET_ITEM(instance.ptr(), static_cast<Py_ssize_t>(i), arguments[i]);
     }
     pending_.push_back(row);
     instances_.push_back(std::move(instance));
   }
-  std::size_t next = 0;
-  while (next < pending_.size()) {
-    auto batch = py::reinterpret_steal<py::object>(PyTuple_New(static_cast<Py_ssize_t>(pending_.size() - next)));
-    py::object items;
-    if (batch) {
-      for (std::size_t i = next; i < pending_.size(); ++i) {
-        PyTuple_SET_ITEM(batch.ptr(), static_cast<Py_ssize_t>(i - next), instances_[i].inc_ref().ptr());
+  bool again = false;
+  const auto run = [&](std::uint32_t first, std::uint32_t count) -> Failed {
+    if (again) {
+      // The call before may have changed its inputs.
+      copying_ = true;
+      std::erase_if(copies_, [&](const Copy& copy) {
+        return copy.row >= pending_[first] && copy.row <= pending_[first + count - 1];
+      });
+      for (std::uint32_t i = first; i < first + count; ++i) {
+        if (Status s = make_instance(task, pending_[i], &instances_[i]); !s.ok()) return {std::move(s)};
       }
-      items = py::reinterpret_steal<py::object>(PyObject_CallOneArg(function->callable.ptr(), batch.ptr()));
     }
-    if (!items) {
-      const Status why = take_exception(*function);
-      for (; next < pending_.size(); ++next) fail(pending_[next], why);
-      break;
-    }
-    next = take_items(*function, items, next);
-  }
+    again = true;
+    return call(*function, first, count);
+  };
+  const auto give_up = [&](std::uint32_t first, std::uint32_t count, const Status& why) {
+    for (std::uint32_t i = first; i < first + count; ++i) fail(pending_[i], why);
+  };
+  run_halving(0, static_cast<std::uint32_t>(pending_.size()), run, give_up);
   instances_.clear();
 }
 
-std::size_t FunctionRunner::take_items(const Function& function, const py::object& items, std::size_t next) {
-  const std::size_t wanted = pending_.size() - next;
-  std::size_t got = 0;
+Failed FunctionRunner::call(const Function& function, std::uint32_t first, std::uint32_t count) {
+  const auto batch = py::reinterpret_steal<py::object>(PyTuple_New(static_cast<Py_ssize_t>(count)));
+  if (!batch) return {Status::ResourceExhausted(take_error_text())};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    PyTuple_SET_ITEM(batch.ptr(), static_cast<Py_ssize_t>(i), instances_[first + i].inc_ref().ptr());
+  }
+  const auto items = py::reinterpret_steal<py::object>(PyObject_CallOneArg(function.callable.ptr(), batch.ptr()));
+  if (is_forked_child()) end_forked_child(function.name);
+  if (!items) return broken_off(function, take_exception(function), count, 0);
+  return take_items(function, items, first, count);
+}
+
+Failed FunctionRunner::take_items(const Function& function, const py::object& items, std::uint32_t first,
+                                  std::uint32_t count) {
+  std::uint32_t got = 0;
   if (PyList_Check(items.ptr()) || PyTuple_Check(items.ptr())) {
     // The list may change while its items are looked at (asnumpy() is the user's code).
-    while (next < pending_.size() && got < static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items.ptr()))) {
+    while (got < count && got < static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items.ptr()))) {
       const auto item =
           py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), static_cast<Py_ssize_t>(got)));
-      take_result(function, pending_[next++], item.ptr());
-      ++got;
+      take_result(function, pending_[first + got++], item.ptr());
     }
   } else if (PyIter_Check(items.ptr()) != 0) {
-    while (next < pending_.size()) {
+    while (got < count) {
       const auto item = py::reinterpret_steal<py::object>(PyIter_Next(items.ptr()));
-      if (item) {
-        take_result(function, pending_[next++], item.ptr());
-        ++got;
-      } else if (PyErr_Occurred() != nullptr) {
-        fail(pending_[next++], take_exception(function));
-        return next;  // called again with those that are left
-      } else {
-        break;
-      }
+      if (is_forked_child()) end_forked_child(function.name);
+      if (!item) break;
+      take_result(function, pending_[first + got++], item.ptr());
     }
+    if (PyErr_Occurred() != nullptr) return broken_off(function, take_exception(function), count, got);
   } else {
-    const Status why = Status::Internal("the function returned " + type_name(items) +
-                                        "; with batch_size it returns a generator, list or tuple with one item for "
-                                        "each instance");
-    for (; next < pending_.size(); ++next) fail(pending_[next], why);
-    return next;
+    return broken_off(function,
+                      Status::Internal("the function returned " + type_name(items) +
+                                       "; with batch_size it returns a generator, list or tuple with one item for "
+                                       "each instance"),
+                      count, 0);
   }
-  if (next < pending_.size()) {
-    const Status why =
-        Status::Internal("the function gave " + many(got, "result") + " for " + many(wanted, "instance"));
-    for (; next < pending_.size(); ++next) fail(pending_[next], why);
-  }
-  return next;
+  if (got == count) return {};
+  // The function's own promise is that the first results are those of the first instances, and another call would not
+  // keep it better.
+  return {Status::Internal("the function gave " + many(got, "result") + " for " + many(count, "instance")), false, got};
+}
+
+Failed FunctionRunner::broken_off(const Function& function, Status why, std::uint32_t count, std::uint32_t done) const {
+  if (function.rerun || count == 1) return {std::move(why), function.rerun && !interrupted_, done};
+  return {Status(why.code(), std::string(why.message()) + "; its batch was not run again because of rerun=False"),
+          false, done};
 }
 
 void FunctionRunner::take_result(const Function& function, std::uint32_t row, PyObject* item) {
@@ -269,27 +351,57 @@ void FunctionRunner::take_result(const Function& function, std::uint32_t row, Py
 }
 
 void FunctionRunner::fail(std::uint32_t row, Status why) {
-  result_->failures.push_back({row, why.code(), cut(std::string(why.message()))});
+  result_->failures.push_back({row, why.code(), cut(why.message())});
 }
 
 Status FunctionRunner::take_exception(const Function& function) {
   if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0) interrupted_ = true;
-  if (may_log_traceback() && log_enabled(LogLevel::kWarning)) {
+  if (PyErr_ExceptionMatches(stage_error().ptr()) != 0) {
     PyObject* type = nullptr;
     PyObject* value = nullptr;
     PyObject* trace = nullptr;
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
-    log_traceback(function.name, type, value, trace);
+    const Code code = chosen_code(value);
+    PyErr_Restore(type, value, trace);
+    return {code, take_error_text()};
+  }
+  if (std::uint64_t left_out = 0; log_enabled(LogLevel::kWarning) && may_log_traceback(&left_out)) {
+    PyObject* type = nullptr;
+    PyObject* value = nullptr;
+    PyObject* trace = nullptr;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    log_traceback(function.name, left_out, type, value, trace);
     PyErr_Restore(type, value, trace);
   }
   return Status::Internal(take_error_text());
 }
 
+std::vector<std::uint64_t> FunctionRunner::take_unused_calls() {
+  std::vector<std::uint64_t> unused;
+  auto left = lent_.begin();
+  for (auto first = lent_.begin(); first != lent_.end();) {
+    const auto end = std::find_if(first, lent_.end(), [&](const Lent& lent) { return lent.call != first->call; });
+    const bool used = std::any_of(first, end, [](const Lent& lent) { return lent.view && lent.view.ref_count() > 1; });
+    if (!used) unused.push_back(first->call);
+    // Compacted in place; the arrays that are not used go with the erase().
+    left = used ? std::move(first, end, left) : left;
+    first = end;
+  }
+  lent_.erase(left, lent_.end());
+  return unused;
+}
+
 void FunctionRunner::look_for_kept(Function* function) {
   bool kept = false;
-  for (const py::object& view : views_) kept = kept || (view.ref_count() > 1 && PyUnicode_Check(view.ptr()) == 0);
+  for (Lent& lent : lent_) {
+    if (lent.view) views_.push_back(std::move(lent.view));
+  }
+  lent_.clear();
+  for (const py::object& view : views_) kept = kept || (view.ref_count() > 1 && lies_on_arena(view));
   views_.clear();
+  kept_arrays_ = kept_arrays_ || kept;
   if (!kept || function->warned) return;
   function->warned = true;
   SERVOIR_WARNING("function '" + function->name +

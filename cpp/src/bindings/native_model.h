@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "worker/model.h"
+#include "native/model.h"
 
 namespace servoir::bindings {
 

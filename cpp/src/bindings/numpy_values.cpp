@@ -4,13 +4,18 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
+
+#include "tensor/text_array.h"
 
 namespace servoir::bindings {
 namespace {
 
 using Api = py::detail::npy_api;
 
-constexpr int kHalf = 23;  // NPY_HALF, which pybind11 does not name
+constexpr int kOrderC = 0;      // NPY_CORDER
+constexpr int kHalf = 23;       // NPY_HALF, which pybind11 does not name
+constexpr int kVString = 2056;  // NPY_VSTRING, numpy's StringDType
 
 // numpy's numbers for our types, by DataType.
 constexpr std::array<int, 13> kNumpyTypes = {
@@ -35,7 +40,7 @@ constexpr char kForeignOrder = std::endian::native == std::endian::little ? '>' 
 struct Numpy {
   Api& api;
   std::array<PyObject*, 13> descriptors{};  // own references, for the life of the process
-  PyTypeObject* generic = nullptr;          // numpy.generic, the base of its scalars
+  PyObject* object = nullptr;               // the descriptor of objects, as are those
 
   static Numpy& get() {
     static Numpy numpy;
@@ -45,8 +50,7 @@ struct Numpy {
  private:
   Numpy() : api(Api::get()) {
     for (std::size_t i = 1; i < descriptors.size(); ++i) descriptors[i] = api.PyArray_DescrFromType_(kNumpyTypes[i]);
-    py::object type = py::module_::import("numpy").attr("generic");
-    generic = reinterpret_cast<PyTypeObject*>(type.release().ptr());
+    object = api.PyArray_DescrFromType_(Api::NPY_OBJECT_);
   }
 };
 
@@ -73,7 +77,34 @@ std::string text_of(PyObject* object) {
 Status not_servable(const std::string& what) {
   return Status::InvalidArgument(what +
                                  " cannot be sent: numpy arrays and numbers of bool, int8 to int64, uint8 to uint64, "
-                                 "float16, float32 and float64 can, and bool, int, float, str, bytes");
+                                 "float16, float32 and float64 can, arrays of str or of bytes, bool, int, float, "
+                                 "str, bytes, and what numpy makes such arrays of");
+}
+
+bool is_text_type(int type_number) {
+  return type_number == Api::NPY_OBJECT_ || type_number == Api::NPY_STRING_ || type_number == Api::NPY_UNICODE_ ||
+         type_number == kVString;
+}
+
+PyObject* made_text(DataType dtype, std::string_view text) {
+  const auto size = static_cast<Py_ssize_t>(text.size());
+  return dtype == DataType::kString ? PyUnicode_DecodeUTF8(text.data(), size, "strict")
+                                    : PyBytes_FromStringAndSize(text.data(), size);
+}
+
+// The bytes of a str or bytes object, and which of them it is: kUnknown for other objects, and with the Python error
+// set for a str that is no text.
+DataType text_in(PyObject* object, std::string_view* text) {
+  if (object != nullptr && PyBytes_Check(object)) {
+    *text = {PyBytes_AS_STRING(object), static_cast<std::size_t>(PyBytes_GET_SIZE(object))};
+    return DataType::kBytes;
+  }
+  if (object == nullptr || !PyUnicode_Check(object)) return DataType::kUnknown;
+  Py_ssize_t size = 0;
+  const char* utf8 = PyUnicode_AsUTF8AndSize(object, &size);
+  if (utf8 == nullptr) return DataType::kUnknown;
+  *text = {utf8, static_cast<std::size_t>(size)};
+  return DataType::kString;
 }
 
 }  // namespace
@@ -87,9 +118,16 @@ DataType data_type_of_numpy(int type_number) {
   return DataType::kUnknown;
 }
 
+bool is_array_of_texts(const py::handle& array) {
+  const auto* proxy = py::detail::array_proxy(array.ptr());
+  return is_text_type(py::detail::array_descriptor_proxy(proxy->descr)->type_num);
+}
+
 py::object array_on(DataType dtype, const Shape& shape, std::byte* data) {
   Numpy& numpy = Numpy::get();
-  PyObject* descriptor = numpy.descriptors[static_cast<std::size_t>(dtype)];
+  // NumPy has no bfloat16: the bits are seen as uint16.
+  const DataType seen = dtype == DataType::kBfloat16 ? DataType::kUint16 : dtype;
+  PyObject* descriptor = numpy.descriptors[static_cast<std::size_t>(seen)];
   Py_INCREF(descriptor);  // taken over by the call
   static_assert(sizeof(Py_intptr_t) == sizeof(std::int64_t));
   return py::reinterpret_steal<py::object>(numpy.api.PyArray_NewFromDescr_(
@@ -98,7 +136,51 @@ py::object array_on(DataType dtype, const Shape& shape, std::byte* data) {
       Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_ | Api::NPY_ARRAY_WRITEABLE_, nullptr));
 }
 
+py::object array_of_texts(DataType dtype, const Shape& shape, const std::byte* data, std::uint64_t bytes) {
+  if (!may_be_texts(shape, bytes)) {
+    PyErr_SetString(PyExc_ValueError, "an array of texts has too few bytes for its shape");
+    return {};
+  }
+  Numpy& numpy = Numpy::get();
+  Py_INCREF(numpy.object);  // taken over by the call
+  auto array = py::reinterpret_steal<py::object>(numpy.api.PyArray_NewFromDescr_(
+      numpy.api.PyArray_Type_, numpy.object, static_cast<int>(shape.rank),
+      reinterpret_cast<const Py_intptr_t*>(shape.dims.data()), nullptr, nullptr, 0, nullptr));
+  if (!array) return array;
+  auto** to = reinterpret_cast<PyObject**>(py::detail::array_proxy(array.ptr())->data);
+  std::uint64_t count = 1;  // it has fitted memory
+  for (const std::int64_t dim : shape.view()) count *= static_cast<std::uint64_t>(dim);
+  TextReader reader({data, static_cast<std::size_t>(bytes)});
+  std::string_view text(reinterpret_cast<const char*>(data), bytes);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (shape.rank != 0 && !reader.next(&text)) {
+      PyErr_SetString(PyExc_ValueError, "an array of texts is not whole");
+      return {};
+    }
+    PyObject* const made = made_text(dtype, text);
+    if (made == nullptr) return {};
+    Py_XDECREF(std::exchange(to[i], made));
+  }
+  return array;
+}
+
+bool is_view(DataType dtype, const Shape& shape) {
+  return dtype != DataType::kString && (dtype != DataType::kBytes || shape.rank == 0);
+}
+
+py::object copy_array(const py::object& array) {
+  return py::reinterpret_steal<py::object>(Numpy::get().api.PyArray_NewCopy_(array.ptr(), kOrderC));
+}
+
+void copy_into(const py::object& array, std::byte* to, std::uint64_t bytes) {
+  const auto copied = py::reinterpret_borrow<py::array>(array);
+  const bool as_made =
+      static_cast<std::uint64_t>(copied.nbytes()) == bytes && (copied.flags() & py::array::c_style) != 0;
+  if (as_made && bytes != 0) std::memcpy(to, copied.data(), bytes);
+}
+
 py::object value_on(DataType dtype, const Shape& shape, std::byte* data, std::uint64_t bytes) {
+  if (is_text(dtype) && shape.rank != 0) return array_of_texts(dtype, shape, data, bytes);
   if (dtype == DataType::kString) {
     return py::reinterpret_steal<py::object>(
         PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(data), static_cast<Py_ssize_t>(bytes), "strict"));
@@ -115,10 +197,48 @@ void Value::set_number(DataType dtype, T number) {
   is_number_ = true;
 }
 
-void Value::set_text(DataType dtype, const char* text, std::uint64_t size) {
-  dtype_ = dtype;
-  bytes_ = size;
-  data_ = text;
+Status Value::read_text(PyObject* object) {
+  std::string_view text;
+  dtype_ = text_in(object, &text);
+  if (PyErr_Occurred() != nullptr) return Status::InvalidArgument("a str that cannot be sent: " + take_error_text());
+  if (dtype_ == DataType::kUnknown) {
+    return not_servable("a numpy array of objects with an element of type " +
+                        (object == nullptr ? "NoneType" : type_name(object)));
+  }
+  bytes_ = text.size();
+  data_ = text.data();
+  return Status::Ok();
+}
+
+Status Value::read_texts(PyObject* array) {
+  Numpy& numpy = Numpy::get();
+  Py_INCREF(numpy.object);  // taken over by the call
+  auto objects = py::reinterpret_steal<py::object>(numpy.api.PyArray_FromAny_(
+      array, numpy.object, 0, 0, Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_FORCECAST_, nullptr));
+  if (!objects) return Status::InvalidArgument(take_error_text());
+  owner_ = std::move(objects);  // the elements live as long
+  auto* const* items = reinterpret_cast<PyObject**>(py::detail::array_proxy(owner_.ptr())->data);
+  if (shape_.rank == 0) return read_text(items[0]);
+  std::uint64_t count = 1;
+  for (const std::int64_t dim : shape_.view()) count *= static_cast<std::uint64_t>(dim);
+  texts_.clear();
+  DataType first = DataType::kString;  // also of an array without elements
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (Status status = read_text(items[i]); !status.ok()) return status;
+    if (i == 0) first = dtype_;
+    if (dtype_ != first) {
+      return Status::InvalidArgument("an array with elements of str and of bytes cannot be sent: all must be alike");
+    }
+    if (bytes_ > kMaxTextBytes) {
+      return Status::InvalidArgument("an array with an element of " + std::to_string(bytes_) +
+                                     " bytes cannot be sent: at most " + std::to_string(kMaxTextBytes) + " can");
+    }
+    append_text({static_cast<const char*>(data_), static_cast<std::size_t>(bytes_)}, &texts_);
+  }
+  dtype_ = first;
+  data_ = texts_.data();
+  bytes_ = texts_.size();
+  return Status::Ok();
 }
 
 Status Value::read(PyObject* object) {
@@ -128,17 +248,7 @@ Status Value::read(PyObject* object) {
   data_ = nullptr;
   is_number_ = false;
   if (numpy.api.PyArray_Check_(object)) return read_array(object);
-  if (PyUnicode_Check(object)) {
-    Py_ssize_t size = 0;
-    const char* text = PyUnicode_AsUTF8AndSize(object, &size);
-    if (text == nullptr) return Status::InvalidArgument("a str that cannot be sent: " + take_error_text());
-    set_text(DataType::kString, text, static_cast<std::uint64_t>(size));
-    return Status::Ok();
-  }
-  if (PyBytes_Check(object)) {
-    set_text(DataType::kBytes, PyBytes_AS_STRING(object), static_cast<std::uint64_t>(PyBytes_GET_SIZE(object)));
-    return Status::Ok();
-  }
+  if (PyUnicode_Check(object) || PyBytes_Check(object)) return read_text(object);
   if (PyBool_Check(object)) {
     set_number(DataType::kBool, static_cast<std::uint8_t>(object == Py_True ? 1 : 0));
     return Status::Ok();
@@ -152,7 +262,7 @@ Status Value::read(PyObject* object) {
     set_number(DataType::kInt64, static_cast<std::int64_t>(number));
     return Status::Ok();
   }
-  if (PyFloat_Check(object)) {  // numpy's float64 is one as well
+  if (PyFloat_Check(object)) {  // numpy's float64 is a float as well
     set_number(DataType::kFloat64, PyFloat_AS_DOUBLE(object));
     return Status::Ok();
   }
@@ -161,13 +271,19 @@ Status Value::read(PyObject* object) {
 
 Status Value::read_foreign(PyObject* object) {
   Numpy& numpy = Numpy::get();
-  if (PyObject_TypeCheck(object, numpy.generic)) {
+  if (PyObject_HasAttrString(object, "asnumpy") == 0) {
     auto array = py::reinterpret_steal<py::object>(numpy.api.PyArray_FromAny_(object, nullptr, 0, 0, 0, nullptr));
-    if (!array) return Status::InvalidArgument(take_error_text());
+    if (!array) {
+      return Status::InvalidArgument("numpy makes no array of a value of type " + type_name(object) + ": " +
+                                     take_error_text());
+    }
+    const auto* descriptor = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
+    if (descriptor->type_num == Api::NPY_OBJECT_) {
+      return not_servable("a value of type " + type_name(object) + ", of which numpy makes an array of objects,");
+    }
     owner_ = std::move(array);
     return read_array(owner_.ptr());
   }
-  if (PyObject_HasAttrString(object, "asnumpy") == 0) return not_servable("a value of type " + type_name(object));
   auto array = py::reinterpret_steal<py::object>(PyObject_CallMethod(object, "asnumpy", nullptr));
   if (!array) return Status::InvalidArgument(type_name(object) + ".asnumpy() failed: " + take_error_text());
   if (!numpy.api.PyArray_Check_(array.ptr())) {
@@ -182,7 +298,8 @@ Status Value::read_array(PyObject* array) {
   const auto* proxy = py::detail::array_proxy(array);
   const auto* descriptor = py::detail::array_descriptor_proxy(proxy->descr);
   dtype_ = data_type_of_numpy(descriptor->type_num);
-  if (dtype_ == DataType::kUnknown) return not_servable("a numpy array of dtype " + text_of(proxy->descr));
+  const bool texts = is_text_type(descriptor->type_num);
+  if (dtype_ == DataType::kUnknown && !texts) return not_servable("a numpy array of dtype " + text_of(proxy->descr));
   if (proxy->nd > static_cast<int>(kMaxRank)) {
     return Status::InvalidArgument("an array with " + std::to_string(proxy->nd) +
                                    " dimensions cannot be sent: at most " + std::to_string(kMaxRank) + " can");
@@ -192,12 +309,8 @@ Status Value::read_array(PyObject* array) {
   for (std::uint32_t i = 0; i < shape_.rank; ++i) {
     shape_.dims[i] = proxy->dimensions[i];
     elements *= static_cast<std::uint64_t>(proxy->dimensions[i]);
-    if (shape_.dims[i] == 0 && i + 1 < shape_.rank) {
-      return Status::InvalidArgument("an array of shape " +
-                                     py::str(py::handle(array).attr("shape")).cast<std::string>() +
-                                     " cannot be sent: only the last dimension may be 0");
-    }
   }
+  if (texts) return read_texts(array);
   bytes_ = elements * element_bytes(dtype_);
   const bool packed = (proxy->flags & Api::NPY_ARRAY_C_CONTIGUOUS_) != 0 && descriptor->byteorder != kForeignOrder;
   data_ = packed ? proxy->data : nullptr;
@@ -211,7 +324,7 @@ Status Value::write(std::byte* to) const {
     std::memcpy(to, from, bytes_);
     return Status::Ok();
   }
-  // Another order of elements or bytes: numpy copies it straight into place.
+  // Elements or bytes are in another order: numpy copies them straight into place.
   const py::object place = array_on(dtype_, shape_, to);
   if (!place || Numpy::get().api.PyArray_CopyInto_(place.ptr(), owner_.ptr()) != 0) {
     return Status::Internal("a result cannot be copied: " + take_error_text());
@@ -231,7 +344,7 @@ std::string take_error_text() {
   if (!owned_type) return "no reason given";
   const std::string name = reinterpret_cast<PyTypeObject*>(type)->tp_name;
   const std::string text = owned_value ? text_of(owned_value.ptr()) : "";
-  // The two that say nothing but "an error".
+  // The two types that say nothing but "an error".
   if (!text.empty() && (type == PyExc_RuntimeError || type == PyExc_Exception)) return text;
   return text.empty() ? name : name + ": " + text;
 }

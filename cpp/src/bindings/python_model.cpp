@@ -7,12 +7,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "forked_child.h"
 #include "numpy_values.h"
 
 namespace servoir::bindings {
 namespace {
 
-// Keeps the interpreter's state of this thread from one batch to the next: making it anew costs more than a small
+// Keeps the interpreter's state of this thread from one batch to the next: making a new state costs more than a small
 // batch, and what a backend keeps for its thread would be lost.
 class ThreadState {
  public:
@@ -32,10 +33,12 @@ class ThreadState {
   PyThreadState* thread_;
 };
 
-Result<std::vector<ModelPort>> ports_of(const py::object& model, const char* side) {
-  std::vector<ModelPort> ports;
-  for (const py::handle item : model.attr(side)) {
-    ModelPort port;
+}  // namespace
+
+Result<std::vector<Port>> ports_of(const py::iterable& described, const char* side) {
+  std::vector<Port> ports;
+  for (const py::handle item : described) {
+    Port port;
     port.name = item["name"].cast<std::string>();
     const py::object given = item["dtype"];
     if (!given.is_none()) {
@@ -64,9 +67,11 @@ Result<std::vector<ModelPort>> ports_of(const py::object& model, const char* sid
   return ports;
 }
 
+namespace {
+
 class PythonModel final : public Model {
  public:
-  PythonModel(py::object model, std::vector<ModelPort> inputs, std::vector<ModelPort> outputs)
+  PythonModel(py::object model, std::vector<Port> inputs, std::vector<Port> outputs)
       : execute_(model.attr("execute")), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
   ~PythonModel() override {
     if (Py_IsInitialized() == 0) {
@@ -81,8 +86,8 @@ class PythonModel final : public Model {
   PythonModel(const PythonModel&) = delete;
   PythonModel& operator=(const PythonModel&) = delete;
 
-  [[nodiscard]] const std::vector<ModelPort>& inputs() const override { return inputs_; }
-  [[nodiscard]] const std::vector<ModelPort>& outputs() const override { return outputs_; }
+  [[nodiscard]] const std::vector<Port>& inputs() const override { return inputs_; }
+  [[nodiscard]] const std::vector<Port>& outputs() const override { return outputs_; }
 
   [[nodiscard]] Status execute(std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) override {
     ThreadState::keep();
@@ -91,6 +96,10 @@ class PythonModel final : public Model {
     try {
       return run(inputs, outputs);
     } catch (py::error_already_set& error) {
+      if (is_forked_child()) {
+        error.restore();
+        end_forked_child("execute");
+      }
       SERVOIR_WARNING(std::string("the model failed: ") + error.what());
       error.restore();
       return Status::Internal(take_error_text());
@@ -102,18 +111,24 @@ class PythonModel final : public Model {
  private:
   Status run(std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
     py::list arrays;
-    for (const ModelInput& input : inputs) arrays.append(array(input.dtype, input.shape, input.data));
+    for (const ModelInput& input : inputs) {
+      arrays.append(is_text(input.dtype) ? made(array_of_texts(input.dtype, input.shape, input.data, input.bytes))
+                                         : array(input.dtype, input.shape, input.data));
+    }
     py::list rooms;
     for (const ModelOutput& output : outputs) {
       rooms.append(output.expected && output.data != nullptr ? array(output.dtype, output.shape, output.data)
                                                              : py::object(py::none()));
     }
     const py::object results = execute_(arrays, rooms);
+    if (is_forked_child()) end_forked_child("execute");
     if (!py::isinstance<py::sequence>(results) || py::len(results) != outputs.size()) {
       return Status::Internal("the backend's execute() must return a list with an array or None for each of the " +
                               std::to_string(outputs.size()) + " outputs");
     }
     py::list kept;
+    kept_texts_.clear();
+    kept_texts_.reserve(outputs.size());
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       const py::object result = results[py::int_(k)];
       if (result.is_none()) {
@@ -125,6 +140,10 @@ class PythonModel final : public Model {
       }
       const auto packed = py::array::ensure(result, py::array::c_style);
       if (!packed) throw py::error_already_set();
+      if (is_array_of_texts(packed)) {
+        SERVOIR_RETURN_IF_ERROR(take_texts(packed, &outputs[k]));
+        continue;
+      }
       SERVOIR_RETURN_IF_ERROR(take(packed, &outputs[k]));
       kept.append(packed);
     }
@@ -133,9 +152,22 @@ class PythonModel final : public Model {
   }
 
   static py::object array(DataType dtype, const Shape& shape, std::byte* data) {
-    py::object made = array_on(dtype, shape, data);
-    if (!made) throw py::error_already_set();
-    return made;
+    return made(array_on(dtype, shape, data));
+  }
+  static py::object made(py::object object) {
+    if (!object) throw py::error_already_set();
+    return object;
+  }
+
+  Status take_texts(const py::array& array, ModelOutput* output) {
+    Value value;
+    SERVOIR_RETURN_IF_ERROR(value.read(array.ptr()));
+    std::string& kept = kept_texts_.emplace_back(static_cast<std::size_t>(value.bytes()), '\0');
+    output->dtype = value.dtype();
+    output->shape = value.shape();
+    output->bytes = value.bytes();
+    output->data = reinterpret_cast<std::byte*>(kept.data());
+    return value.write(output->data);
   }
 
   static Status take(const py::array& array, ModelOutput* output) {
@@ -158,22 +190,23 @@ class PythonModel final : public Model {
   }
 
   py::object execute_;
-  py::object kept_;  // results of the last batch, which the lane may still read
-  std::vector<ModelPort> inputs_;
-  std::vector<ModelPort> outputs_;
+  py::object kept_;                      // results of the last batch, which the lane may still read
+  std::vector<std::string> kept_texts_;  // likewise
+  std::vector<Port> inputs_;
+  std::vector<Port> outputs_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<Model>> make_python_model(py::object model) {
-  SERVOIR_ASSIGN_OR_RETURN(auto inputs, ports_of(model, "inputs"));
-  SERVOIR_ASSIGN_OR_RETURN(auto outputs, ports_of(model, "outputs"));
+  SERVOIR_ASSIGN_OR_RETURN(auto inputs, ports_of(model.attr("inputs"), "inputs"));
+  SERVOIR_ASSIGN_OR_RETURN(auto outputs, ports_of(model.attr("outputs"), "outputs"));
   return std::shared_ptr<Model>(std::make_shared<PythonModel>(std::move(model), std::move(inputs), std::move(outputs)));
 }
 
-py::list describe_ports(const std::vector<ModelPort>& ports) {
+py::list describe_ports(const std::vector<Port>& ports) {
   py::list described;
-  for (const ModelPort& port : ports) {
+  for (const Port& port : ports) {
     py::object shape = py::none();
     if (port.rank_known) {
       py::list dims;

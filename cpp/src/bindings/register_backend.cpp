@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,10 +15,11 @@
 
 #include "discovery/elf_file.h"
 #include "discovery/trial.h"
+#include "native/native_backend.h"
 #include "native_model.h"
 #include "numpy_values.h"
 #include "python_model.h"
-#include "worker/native_backend.h"
+#include "status_error.h"
 
 namespace servoir::bindings {
 namespace {
@@ -45,9 +45,7 @@ TrialProgram program_of(const std::string& path, double seconds) {
 
 std::shared_ptr<NativeBackend> load(const std::string& plugin, const Places& libraries, const std::string& program,
                                     double seconds) {
-  auto loaded = NativeBackend::load(plugin, places_of(libraries), program_of(program, seconds));
-  if (!loaded.ok()) throw std::runtime_error(std::string(loaded.status().message()));
-  return std::move(loaded).value();
+  return value_or_raise(NativeBackend::load(plugin, places_of(libraries), program_of(program, seconds)));
 }
 
 py::list refused_of(const SearchOutcome& outcome) {
@@ -92,9 +90,7 @@ NativeModel open(const NativeBackend& backend, const std::string& path,
                  const std::vector<std::string>& companions) {
   std::vector<std::string> paths = {path};
   paths.insert(paths.end(), companions.begin(), companions.end());
-  auto opened = backend.open(paths, device, {options.begin(), options.end()});
-  if (!opened.ok()) throw std::runtime_error(std::string(opened.status().message()));
-  return {std::move(opened).value()};
+  return {value_or_raise(backend.open(paths, device, {options.begin(), options.end()}))};
 }
 
 NativeModel open_in_memory(const NativeBackend& backend, const std::vector<std::pair<std::string, py::bytes>>& files,
@@ -105,29 +101,25 @@ NativeModel open_in_memory(const NativeBackend& backend, const std::vector<std::
     contents.push_back({name, std::as_bytes(std::span(view))});
   }
   const py::gil_scoped_release unlocked;  // the bytes are the caller's and do not change
-  auto opened = backend.open_in_memory(contents, device, {options.begin(), options.end()});
-  if (!opened.ok()) throw std::runtime_error(std::string(opened.status().message()));
-  return {std::move(opened).value()};
+  return {value_or_raise(backend.open_in_memory(contents, device, {options.begin(), options.end()}))};
 }
 
-// One batch outside of any lane: the outputs are copies.
+// Runs a batch outside of any lane; the outputs are copies.
 py::list execute(const NativeModel& native, const py::sequence& arrays) {
   Model& model = *native.model;
   if (arrays.size() != model.inputs().size()) {
-    throw std::runtime_error("the model has " + std::to_string(model.inputs().size()) + " inputs, got " +
-                             std::to_string(arrays.size()));
+    raise(Status::InvalidArgument("the model has " + std::to_string(model.inputs().size()) + " inputs, got " +
+                                  std::to_string(arrays.size())));
   }
   std::vector<Value> values(arrays.size());
   std::vector<std::vector<std::byte>> memory(arrays.size());
   std::vector<ModelInput> inputs(arrays.size());
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     if (Status status = values[i].read(py::object(arrays[i]).ptr()); !status.ok()) {
-      throw std::runtime_error("input " + std::to_string(i) + ": " + std::string(status.message()));
+      raise({status.code(), "input " + std::to_string(i) + ": " + std::string(status.message())});
     }
     memory[i].resize(values[i].bytes());
-    if (Status status = values[i].write(memory[i].data()); !status.ok()) {
-      throw std::runtime_error(std::string(status.message()));
-    }
+    raise_if_failed(values[i].write(memory[i].data()));
     inputs[i] = {memory[i].data(), values[i].bytes(), values[i].dtype(), values[i].shape()};
   }
   std::vector<ModelOutput> outputs(model.outputs().size());
@@ -136,7 +128,7 @@ py::list execute(const NativeModel& native, const py::sequence& arrays) {
     const py::gil_scoped_release unlocked;
     status = model.execute(inputs, outputs);
   }
-  if (!status.ok()) throw std::runtime_error(std::string(status.message()));
+  raise_if_failed(status);
   py::list results;
   for (const ModelOutput& output : outputs) {
     const py::object view = array_on(output.dtype, output.shape, output.data);

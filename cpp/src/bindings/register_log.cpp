@@ -8,6 +8,7 @@
 
 #include "base/cores.h"
 #include "base/log.h"
+#include "base/standard_error.h"
 
 namespace servoir::bindings {
 
@@ -34,6 +35,8 @@ void register_log(py::module_& m) {
       "Records of the C++ parts go to DIRECTORY/servoir.PID.log from now on, and from a level on to stderr as well.");
   m.def("log_write_file", &log_write_file, py::arg("record"), py::call_guard<py::gil_scoped_release>(),
         "Appends a record of the Python parts, without its line end, to that file.");
+  m.def("log_write_stderr", &log_write_stderr, py::arg("record"), py::call_guard<py::gil_scoped_release>(),
+        "Writes a record of the Python parts to stderr, or drops and counts it where nobody reads that.");
   m.def(
       "log",
       [](int level, const std::string& file, int line, const std::string& text) {

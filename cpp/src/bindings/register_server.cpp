@@ -9,12 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "net/address.h"
 #include "servable_spec.h"
 #include "server/server.h"
 #include "status_error.h"
@@ -31,8 +32,11 @@ struct Lane {
 
 class PyServer {
  public:
-  PyServer(std::uint64_t arena_limit, std::uint32_t io_threads)
-      : server_(value_or_raise(Server::create({.arena_limit = arena_limit, .io_threads = io_threads}))) {}
+  PyServer(std::uint64_t arena_limit, std::uint32_t io_threads, std::uint32_t max_connections, bool take_nonfinite)
+      : server_(value_or_raise(Server::create({.arena_limit = arena_limit,
+                                               .io_threads = io_threads,
+                                               .max_connections = max_connections,
+                                               .take_nonfinite = take_nonfinite}))) {}
   ~PyServer() {
     const py::gil_scoped_release release;
     server_.reset();
@@ -49,7 +53,7 @@ class PyServer {
 Protocol protocol_of(const std::string& name) {
   if (name == "grpc") return Protocol::kGrpc;
   if (name == "rest") return Protocol::kRest;
-  throw std::runtime_error("the protocol of a listener is '" + name + "'; it can be 'grpc' or 'rest'");
+  raise(Status::InvalidArgument("the protocol of a listener is " + quoted(name) + "; it can be 'grpc' or 'rest'"));
 }
 
 PemFile pem_file_of(const py::handle& pair) {
@@ -69,13 +73,13 @@ std::optional<TlsSettings> tls_settings_of(const std::optional<py::dict>& tls) {
   return settings;
 }
 
-// The callback outlives calls in any thread; it is let go of with the interpreter's lock held.
-std::function<void(LaneId, const std::string&)> lane_failure_callback(py::function callback) {
+// The callback outlives calls in any thread; its last owner releases it with the interpreter's lock held.
+std::function<void(AttachmentId, const std::string&)> lane_failure_callback(py::function callback) {
   std::shared_ptr<py::function> held(new py::function(std::move(callback)), [](py::function* function) {
     const py::gil_scoped_acquire acquire;
     std::default_delete<py::function>()(function);
   });
-  return [held](LaneId attachment, const std::string& text) {
+  return [held](AttachmentId attachment, const std::string& text) {
     const py::gil_scoped_acquire acquire;
     try {
       (*held)(attachment, text);
@@ -85,33 +89,41 @@ std::function<void(LaneId, const std::string&)> lane_failure_callback(py::functi
   };
 }
 
-py::dict stats_dict(const ServerStats& stats) {
-  py::dict arena;
-  arena["limit"] = stats.arena.limit;
-  arena["in_use"] = stats.arena.in_use;
-  arena["resident"] = stats.arena.resident;
-  arena["peak"] = stats.arena.peak;
-  arena["blocks"] = stats.arena.blocks;
-  py::list callees;
-  for (const CalleeStats& callee : stats.callees) {
-    py::dict one;
-    one["servable"] = callee.servable;
-    one["version"] = callee.version;
-    one["callee"] = callee.callee;
-    one["queued"] = callee.queued;
-    one["batches"] = callee.batches;
-    one["instances"] = callee.instances;
-    one["failed"] = callee.failed;
-    one["run_ns"] = callee.run_ns;
-    callees.append(one);
+const char* name_of(metrics::Kind kind) {
+  switch (kind) {
+    case metrics::Kind::kCounter:
+      return "counter";
+    case metrics::Kind::kGauge:
+      return "gauge";
+    case metrics::Kind::kHistogram:
+      return "histogram";
   }
-  py::dict result;
-  result["arena"] = arena;
-  result["connections"] = stats.connections;
-  result["requests"] = stats.requests;
-  result["rest_bytes"] = stats.rest_bytes;
-  result["callees"] = callees;
-  return result;
+  return "";
+}
+
+// See servoir.figures for the form.
+py::dict figures_dict(const metrics::Snapshot& snapshot) {
+  py::dict figures;
+  for (const metrics::Family& family : snapshot.families) {
+    py::list samples;
+    for (const metrics::Sample& sample : family.samples) {
+      py::dict labels;
+      for (const metrics::Label& label : sample.labels->labels) labels[py::str(label.name.text)] = label.value;
+      py::dict one;
+      one["labels"] = labels;
+      one["value"] = sample.value;
+      one["buckets"] = sample.buckets;
+      samples.append(one);
+    }
+    py::dict figure;
+    figure["kind"] = name_of(family.kind);
+    figure["help"] = family.help;
+    figure["unit"] = metrics::text(family.unit);
+    figure["bounds"] = family.bounds;
+    figure["samples"] = samples;
+    figures[py::str(family.name)] = figure;
+  }
+  return figures;
 }
 
 }  // namespace
@@ -119,12 +131,20 @@ py::dict stats_dict(const ServerStats& stats) {
 void register_server(py::module_& m) {
   using Unlocked = py::call_guard<py::gil_scoped_release>;
 
+  m.def(
+      "check_address",
+      [](const std::string& address) { return value_or_raise(check_address(address)).is_unix ? "unix" : "tcp"; },
+      py::arg("address"));
+
   py::class_<Lane>(m, "Lane", "Shared memory and wake-up of one lane of a worker, made by Server.open_lane().")
       .def_property_readonly("memory_fd", [](const Lane& lane) { return lane.lane->memory_fd(); })
-      .def_property_readonly("event_fd", [](const Lane& lane) { return lane.lane->event_fd(); });
+      .def_property_readonly("event_fd", [](const Lane& lane) { return lane.lane->event_fd(); })
+      .def("close_memory_fd", [](const Lane& lane) { lane.lane->close_memory_fd(); });
 
   py::class_<PyServer>(m, "Server", "Listeners, queues and arena of this process.")
-      .def(py::init<std::uint64_t, std::uint32_t>(), py::kw_only(), py::arg("arena_limit"), py::arg("io_threads"))
+      .def(py::init<std::uint64_t, std::uint32_t, std::uint32_t, bool>(), py::kw_only(), py::arg("arena_limit"),
+           py::arg("io_threads"), py::arg("max_connections") = ServerOptions().max_connections,
+           py::arg("take_nonfinite") = false)
       .def_property_readonly("arena_fd", [](const PyServer& server) { return server->arena_fd(); })
       .def(
           "listen",
@@ -171,13 +191,15 @@ void register_server(py::module_& m) {
           py::arg("servable"), py::arg("lane"), py::arg("callees"), py::arg("name"), Unlocked())
       .def(
           "detach_lane",
-          [](const PyServer& server, LaneId attachment, const std::string& reason) {
-            raise_if_failed(server->detach_lane(attachment, reason));
+          [](const PyServer& server, AttachmentId attachment, const std::string& reason, bool by_itself) {
+            return value_or_raise(server->detach_lane(attachment, reason, by_itself));
           },
-          py::arg("attachment"), py::arg("reason"), Unlocked())
+          py::arg("attachment"), py::arg("reason"), py::arg("by_itself") = false, Unlocked())
       .def(
           "drain_lane",
-          [](const PyServer& server, LaneId attachment) { return value_or_raise(server->drain_lane(attachment)); },
+          [](const PyServer& server, AttachmentId attachment) {
+            return value_or_raise(server->drain_lane(attachment));
+          },
           py::arg("attachment"), Unlocked())
       .def(
           "on_lane_failure",
@@ -193,12 +215,12 @@ void register_server(py::module_& m) {
           py::arg("limit"), Unlocked())
       .def("stats",
            [](const PyServer& server) {
-             ServerStats stats;
+             metrics::Snapshot snapshot;
              {
                const py::gil_scoped_release release;
-               stats = server->stats();
+               snapshot = server->stats();
              }
-             return stats_dict(stats);
+             return figures_dict(snapshot);
            })
       .def(
           "stop", [](const PyServer& server) { server->stop(); }, Unlocked());

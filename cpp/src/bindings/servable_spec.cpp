@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,13 +32,15 @@ class Node {
     try {
       return value.cast<T>();
     } catch (const py::cast_error&) {
-      raise(std::string("['") + key + "'] is " + py::repr(value).cast<std::string>() + ", which is of the wrong type");
+      refuse(key, value);
     }
   }
 
   [[nodiscard]] std::vector<Node> nodes(const char* key) const {
+    const py::object list = item(key);
+    if (!py::isinstance<py::list>(list)) refuse(key, list);
     std::vector<Node> result;
-    for (const py::handle value : get<py::list>(key)) {
+    for (const py::handle value : list) {
       result.emplace_back(value, path_ + "." + key + "[" + std::to_string(result.size()) + "]");
     }
     return result;
@@ -48,10 +49,14 @@ class Node {
   [[nodiscard]] bool is_none(const char* key) const { return item(key).is_none(); }
 
   [[noreturn]] void raise(const std::string& what) const {
-    throw std::runtime_error("the description of a servable: " + path_ + " " + what);
+    bindings::raise(Status::InvalidArgument("the description of a servable: " + path_ + " " + what));
   }
 
  private:
+  [[noreturn]] void refuse(const char* key, const py::object& value) const {
+    raise(std::string("['") + key + "'] is " + py::repr(value).cast<std::string>() + ", which is of the wrong type");
+  }
+
   [[nodiscard]] py::object item(const char* key) const {
     if (!dict_.contains(key)) raise(std::string("has no '") + key + "'");
     return dict_[key];
@@ -61,28 +66,37 @@ class Node {
   std::string path_;
 };
 
-PortSpec port_of(const Node& node) {
+// None: it is not known.
+DataType dtype_of(const Node& node, const std::optional<std::string>& dtype) {
+  if (!dtype) return DataType::kUnknown;
+  const std::optional<DataType> type = data_type_of(*dtype);
+  if (!type) {
+    node.raise("has the dtype '" + *dtype + "', which is not one that can be served (float32, int64, str, …)");
+  }
+  return *type;
+}
+
+// `with_batch_dim`: the first dimension counts instances, where the port is batched.
+PortSpec port_of(const Node& node, bool with_batch_dim) {
   PortSpec port;
   port.name = node.get<std::string>("name");
-  if (!node.is_none("dtype")) {
-    const auto dtype = node.get<std::string>("dtype");
-    const std::optional<DataType> type = data_type_of(dtype);
-    if (!type)
-      node.raise("has the dtype '" + dtype + "', which is not one that can be served (float32, int64, str, …)");
-    port.dtype = *type;
-  }
+  port.dtype = dtype_of(node, node.get<std::optional<std::string>>("dtype"));
   port.batched = node.get<bool>("batched");
   port.rank_known = !node.is_none("shape");
   if (!port.rank_known) return port;
-  const auto dims = node.get<std::vector<std::int64_t>>("shape");
+  auto dims = node.get<std::vector<std::int64_t>>("shape");
   if (dims.size() > kMaxRank) {
     node.raise("has " + std::to_string(dims.size()) + " dimensions; at most " + std::to_string(kMaxRank) +
                " are supported");
   }
-  port.row_shape.rank = static_cast<std::uint32_t>(dims.size());
+  if (with_batch_dim && port.batched) {
+    if (dims.empty()) node.raise("is a single value, but its first dimension should be the batch");
+    dims.erase(dims.begin());
+  }
+  port.shape.rank = static_cast<std::uint32_t>(dims.size());
   for (std::size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] < kDynamic) node.raise("has the dimension " + std::to_string(dims[i]));
-    port.row_shape.dims[i] = dims[i];
+    port.shape.dims[i] = dims[i];
   }
   return port;
 }
@@ -99,8 +113,10 @@ CalleeSpec callee_of(const Node& node) {
   callee.max_batch = node.get<std::uint32_t>("max_batch");
   callee.called_singly = node.get<bool>("called_singly");
   callee.max_queue_delay = std::chrono::microseconds(node.get<std::uint32_t>("max_queue_delay_us"));
-  for (const Node& port : node.nodes("input_ports")) callee.input_ports.push_back(port_of(port));
-  for (const Node& port : node.nodes("output_ports")) callee.output_ports.push_back(port_of(port));
+  callee.rerun = node.get<bool>("rerun");
+  const bool with_batch_dim = node.get<bool>("with_batch_dim");
+  for (const Node& port : node.nodes("input_ports")) callee.input_ports.push_back(port_of(port, with_batch_dim));
+  for (const Node& port : node.nodes("output_ports")) callee.output_ports.push_back(port_of(port, with_batch_dim));
   return callee;
 }
 
@@ -118,6 +134,9 @@ MethodSpec method_of(const Node& node) {
   MethodSpec method;
   method.name = node.get<std::string>("name");
   method.inputs = node.get<std::vector<std::string>>("inputs");
+  for (const auto& dtype : node.get<std::vector<std::optional<std::string>>>("input_dtypes")) {
+    method.input_dtypes.push_back(dtype_of(node, dtype));
+  }
   method.output_names = node.get<std::vector<std::string>>("output_names");
   method.outputs = node.get<std::vector<std::uint32_t>>("outputs");
   for (const Node& stage : node.nodes("stages")) method.stages.push_back(stage_of(stage));

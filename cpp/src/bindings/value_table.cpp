@@ -4,12 +4,13 @@
 #include <utility>
 
 #include "base/checked.h"
-#include "worker/batch_runner.h"
+#include "channel/rows.h"
 
 namespace servoir::bindings {
 namespace {
 
-// How many groups back a value looks for its like; where shapes differ more than that, their order does not matter.
+// How many of the last groups are searched for values of the same form; where shapes differ more than that, the order
+// of the values does not matter.
 constexpr std::size_t kGroupsLookedAt = 16;
 // What a group takes at once, at most, unless one row is more: shapes that differ must not multiply into gigabytes.
 constexpr std::uint64_t kGroupBytes = 16U << 20U;
@@ -42,7 +43,8 @@ std::size_t ValueTable::find_group(const Value& value, std::uint32_t rows_left, 
   std::uint64_t capacity = 1;
   if (groups.empty() && !is_text(value.dtype())) {
     capacity = std::max<std::uint64_t>(1, kGroupBytes / std::max<std::uint64_t>(1, value.bytes()));
-  } else if (!groups.empty() && groups.back().dtype == value.dtype() && groups.back().shape == value.shape()) {
+  } else if (!groups.empty() && groups.back().dtype == value.dtype() && groups.back().shape == value.shape() &&
+             groups.back().row_bytes == value.bytes()) {
     capacity = 2ULL * groups.back().capacity;  // it was full
   }
   capacity = std::min<std::uint64_t>(capacity, rows_left);
@@ -85,7 +87,7 @@ Status ValueTable::set(std::uint32_t row, const py::handle* values) {
   }
   for (Value& value : values_) value.clear();
   if (!status.ok()) {
-    // Groups without memory are of no use to the rows that follow.
+    // The rows that follow cannot use groups without memory.
     for (Column& column : columns_) {
       if (column.groups.back().spot.data == nullptr) column.groups.pop_back();
     }

@@ -2,7 +2,7 @@
 //
 // Rows are instances, columns the outputs of a function (or the inputs of a model call). A row's values are copied when
 // they are set, since a function may use the same array for its next result. Rows of one column with the same dtype and
-// shape lie one behind the other, so that they can be a batch of the next stage without being moved; for that, the
+// shape are contiguous, so that they can be a batch of the next stage without being moved; for that, the
 // first of them takes room for all rows that may follow. The interpreter lock is held by every caller.
 #pragma once
 
@@ -40,16 +40,16 @@ class ValueTable {
   struct Column {
     std::vector<Group> groups;
     std::vector<OutputPiece> pieces;
-    std::size_t group = 0;  // of the value at hand
+    std::size_t group = 0;  // of the current value
   };
-  // The group with room for the value; makes one, without memory yet, if there is none.
+  // The group with room for the value; makes a group, without memory yet, if there is none.
   [[nodiscard]] std::size_t find_group(const Value& value, std::uint32_t rows_left, Column* column) const;
   void append_absent(std::uint32_t until);
 
   std::uint32_t rows_ = 0;
   std::uint32_t next_row_ = 0;
   TaskRooms* rooms_ = nullptr;
-  std::vector<Value> values_;  // of the row at hand
+  std::vector<Value> values_;  // of the current row
   std::vector<Column> columns_;
 };
 

@@ -6,19 +6,17 @@
 
 #include "base/log.h"
 #include "channel/lane.h"
+#include "forked_child.h"
 
 namespace servoir::bindings {
 namespace {
-
-// How long a signal may wait for its Python handler while the function lane has nothing to do.
-constexpr int kSignalCheckMs = 100;
 
 void channel_broken(const Status& status) {
   SERVOIR_ERROR("this worker ends, its channel to the server is broken: " + std::string(status.message()));
   ::_exit(1);
 }
 
-// The interpreter lock is let go for the life of this object. (pybind11's own class does more than is needed here.)
+// Releases the interpreter lock for the life of this object. (pybind11's own class does more than is needed here.)
 class WithoutLock {
  public:
   WithoutLock() : state_(PyEval_SaveThread()) {}
@@ -30,7 +28,7 @@ class WithoutLock {
   PyThreadState* state_;
 };
 
-// Lets the interpreter lock go while the server looks for more room.
+// Releases the interpreter lock while the server looks for more room.
 class RoomsWithoutLock final : public RoomSource {
  public:
   explicit RoomsWithoutLock(TaskLane* lane) : lane_(lane) {}
@@ -43,13 +41,34 @@ class RoomsWithoutLock final : public RoomSource {
   TaskLane* lane_;
 };
 
+// What is taken of the rooms during the life of this object is free afterwards.
+class RoomsOfCall {
+ public:
+  explicit RoomsOfCall(TaskRooms* rooms) : rooms_(rooms), mark_(rooms->mark()) {}
+  ~RoomsOfCall() { rooms_->rewind(mark_); }
+  RoomsOfCall(const RoomsOfCall&) = delete;
+  RoomsOfCall& operator=(const RoomsOfCall&) = delete;
+
+ private:
+  TaskRooms* rooms_;
+  TaskRooms::Mark mark_;
+};
+
 }  // namespace
 
-Result<std::unique_ptr<WorkerRuntime>> WorkerRuntime::create(int arena_fd, int control_fd) {
+Result<std::unique_ptr<WorkerRuntime>> WorkerRuntime::create(int arena_fd, int control_fd, bool mark_rooms) {
   SERVOIR_ASSIGN_OR_RETURN(ArenaView view, ArenaView::map(arena_fd));
   // Arrays that functions keep lie on it: it stays mapped until the process ends.
-  const auto* arena = new ArenaView(std::move(view));             // NOLINT: see above
-  std::unique_ptr<WorkerRuntime> made(new WorkerRuntime(arena));  // NOLINT: the constructor is private
+  const auto* arena = new ArenaView(std::move(view));  // NOLINT: see above
+  PrivateView* inputs = nullptr;
+  if (auto mapped = PrivateView::map(arena_fd); mapped.ok()) {
+    inputs = new PrivateView(std::move(*mapped));  // NOLINT: as the arena
+  } else {
+    SERVOIR_INFO("functions get copies of their inputs: " + std::string(mapped.status().message()));
+  }
+  std::unique_ptr<WorkerRuntime> made(new WorkerRuntime(arena, inputs));  // NOLINT: the constructor is private
+  know_forked_children();
+  if (mark_rooms) made->marks_ = RoomMarks::Extent::kWhole;
   SERVOIR_ASSIGN_OR_RETURN(made->watch_, ServerWatch::start(control_fd));
   return made;
 }
@@ -65,6 +84,7 @@ Status WorkerRuntime::add_function(std::uint32_t callee, FunctionRunner::Functio
 
 Status WorkerRuntime::add_model(std::uint32_t callee, ModelSetup setup) {
   if (model_lane_ != nullptr) return Status::FailedPrecondition("models are to be added before serve_models()");
+  setup.marks = marks_;
   SERVOIR_ASSIGN_OR_RETURN(BatchRunner runner, BatchRunner::create(std::move(setup), arena_));
   models_.emplace_back(callee, std::move(runner));
   return Status::Ok();
@@ -78,7 +98,7 @@ Status WorkerRuntime::serve_models(int memory_fd, int event_fd) {
   auto lane = std::make_unique<ModelLane>(std::move(attached), arena_, channel_broken);
   for (auto& [callee, runner] : models_) SERVOIR_RETURN_IF_ERROR(lane->add(callee, std::move(runner)));
   models_.clear();
-  const std::lock_guard lock(lanes_);
+  const MutexLock lock(&lanes_);
   model_lane_ = std::move(lane);
   model_lane_->start();
   if (stopping_) model_lane_->stop();
@@ -89,13 +109,13 @@ Status WorkerRuntime::serve_functions(int memory_fd, int event_fd) {
   SERVOIR_ASSIGN_OR_RETURN(auto attached, WorkerLane::attach(UniqueFd(memory_fd), UniqueFd(event_fd)));
   TaskLane lane(std::move(attached));
   {
-    const std::lock_guard lock(lanes_);
+    const MutexLock lock(&lanes_);
     if (function_lane_ != nullptr) return Status::FailedPrecondition("serve_functions() is running already");
     if (stopping_) return Status::Ok();
     function_lane_ = &lane;
   }
   Status status = function_loop(&lane);
-  const std::lock_guard lock(lanes_);
+  const MutexLock lock(&lanes_);
   function_lane_ = nullptr;
   return status;
 }
@@ -111,11 +131,12 @@ Status WorkerRuntime::function_loop(TaskLane* lane) {
     SERVOIR_ASSIGN_OR_RETURN(bool got, lane->next(&task, 0));
     if (!got) {
       const WithoutLock unlocked;
-      SERVOIR_ASSIGN_OR_RETURN(got, lane->next(&task, kSignalCheckMs));
+      SERVOIR_ASSIGN_OR_RETURN(got, lane->next(&task, -1));
     }
     if (got) {
       rooms.begin(task.head);
       rooms_ = &rooms;
+      task_lane_ = lane;
       task_ = task.head.task;
       Status status = functions_.run(task, &rooms, &result);
       rooms_ = nullptr;
@@ -123,7 +144,7 @@ Status WorkerRuntime::function_loop(TaskLane* lane) {
       SERVOIR_RETURN_IF_ERROR(lane->done(result));
     }
     if (PyErr_CheckSignals() != 0) {
-      // A handler raised, as Python's own for SIGINT does.
+      // A signal handler raised an exception, as Python's own does for SIGINT.
       SERVOIR_INFO("stopped by a signal: " + take_error_text());
       stop();
     } else if (functions_.interrupted()) {
@@ -138,10 +159,17 @@ Result<py::tuple> WorkerRuntime::call_model(std::uint32_t callee, const py::sequ
     return Status::FailedPrecondition(
         "a model can be called only by a stage function that serves a request, and in its own thread");
   }
+  if (is_forked_child()) {
+    return Status::FailedPrecondition(
+        "a model can be called in the worker's own process only, not in a child that a stage has forked; call it "
+        "before, and give the child what it returned");
+  }
   const std::size_t rows = instances.size();
   if (rows == 0) return Status::InvalidArgument("a model call needs at least one instance");
   CallRequest request;
   request.task = task_;
+  // The inputs are of no use when the call has been answered.
+  const RoomsOfCall rooms_of_inputs(rooms_);
   request.callee = callee;
   request.rows = static_cast<std::uint32_t>(rows);
   std::size_t columns = 0;
@@ -175,9 +203,10 @@ Result<py::tuple> WorkerRuntime::call_model(std::uint32_t callee, const py::sequ
     }
   }
   call_values_.finish(&request.inputs);
+  request.released = functions_.take_unused_calls();
   {
     const WithoutLock unlocked;
-    SERVOIR_RETURN_IF_ERROR(function_lane_->call(&request, &call_result_));
+    SERVOIR_RETURN_IF_ERROR(task_lane_->call_model(&request, &call_result_));
   }
   if (!call_result_.failures.empty()) {
     const RowsResult::Failure& first = call_result_.failures.front();
@@ -194,7 +223,7 @@ Result<py::tuple> WorkerRuntime::call_model(std::uint32_t callee, const py::sequ
                                  arena_->resolve(piece.offset + i * piece.row_bytes, piece.row_bytes));
         py::object value = value_on(piece.dtype, piece.row_shape, data, piece.row_bytes);
         if (!value) throw py::error_already_set();
-        functions_.lend(value);
+        functions_.lend(request.call, is_view(piece.dtype, piece.row_shape) ? value : py::object());
         made[row][k] = std::move(value);
       }
     }
@@ -204,8 +233,13 @@ Result<py::tuple> WorkerRuntime::call_model(std::uint32_t callee, const py::sequ
   return results;
 }
 
+void WorkerRuntime::interrupt() {
+  const MutexLock lock(&lanes_);
+  if (function_lane_ != nullptr) function_lane_->interrupt();
+}
+
 void WorkerRuntime::stop() {
-  const std::lock_guard lock(lanes_);
+  const MutexLock lock(&lanes_);
   stopping_ = true;
   if (model_lane_ != nullptr) model_lane_->stop();
   if (function_lane_ != nullptr) function_lane_->stop();

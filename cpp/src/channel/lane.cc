@@ -18,7 +18,7 @@
 namespace servoir {
 namespace {
 
-// The lane's memory: LaneHeader, padded to kRingsOffset, the task ring, the done ring.
+// The lane's memory has the LaneHeader, padded to kRingsOffset, then the task ring, then the done ring.
 struct LaneHeader {
   std::uint64_t magic;
   std::uint32_t task_capacity;
@@ -67,7 +67,7 @@ void copy_into(std::span<std::byte> place, std::span<const std::byte> record) {
   if (!record.empty()) std::memcpy(place.data(), record.data(), record.size());
 }
 
-// One step of a busy wait: tells the core that nothing useful is being done.
+// A step of a busy wait: tells the core that nothing useful is being done.
 void pause_core() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -82,20 +82,22 @@ struct ServerLane::Impl {
   Impl(UniqueFd memory, UniqueFd event_descriptor, Mapping map, LaneSizes sizes)
       : memory_fd(std::move(memory)),
         event(std::move(event_descriptor)),
+        event_number(event.get()),
         mapping(std::move(map)),
         task_ring(mapping.data() + kRingsOffset),
         tasks(task_ring, sizes.task_capacity),
         done(mapping.data() + done_offset(sizes.task_capacity), sizes.done_capacity) {}
 
   UniqueFd memory_fd;
-  UniqueFd event;
+  UniqueFd event;    // invalid once it was taken
+  int event_number;  // its number, also once it was taken
   Mapping mapping;
   std::byte* task_ring;
   RingProducer tasks;
-  // The other end's thread, so another cache line.
+  // Another thread uses this end, so it has a cache line of its own.
   alignas(64) RingConsumer done;
   bool armed = false;
-  bool released = false;  // a record since the last arm()
+  bool released = false;  // a record was released since the last arm()
 };
 
 ServerLane::ServerLane(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -115,7 +117,7 @@ Result<std::unique_ptr<ServerLane>> ServerLane::create(LaneSizes sizes) {
   if (ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0) {
     return Status::FromErrno("setting the size of a lane's memory to " + std::to_string(bytes) + " bytes", errno);
   }
-  // A worker that cut the file would have the server die of SIGBUS.
+  // If a worker could shrink the file, the server would die of SIGBUS.
   if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return Status::FromErrno("sealing the size of a lane's memory", errno);
   }
@@ -150,20 +152,23 @@ void ServerLane::release() {
 }
 
 bool ServerLane::arm() {
-  // The eventfd is to be read when the worker has raised it, which it does after it took the sleeping mark back. Where
-  // its write was still under way at that moment, it shows up as a wake-up with nothing in the ring: then, too.
+  // The eventfd has to be read when the worker has raised it, which the worker does after it has taken the sleeping
+  // mark back. If that write was still under way at the last read, the server is woken up with nothing in the ring; the
+  // eventfd has to be read then as well.
   const bool raised = impl_->armed && !impl_->done.sleep_pending();
   if (raised || !impl_->released) {
     std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t got = ::read(impl_->event.get(), &count, sizeof(count));
+    [[maybe_unused]] const ssize_t got = ::read(impl_->event_number, &count, sizeof(count));
   }
   impl_->released = false;
   impl_->armed = impl_->done.prepare_sleep();
   return impl_->armed;
 }
 
-int ServerLane::event_fd() const { return impl_->event.get(); }
+int ServerLane::event_fd() const { return impl_->event_number; }
+UniqueFd ServerLane::take_event() { return std::move(impl_->event); }
 int ServerLane::memory_fd() const { return impl_->memory_fd.get(); }
+void ServerLane::close_memory_fd() { impl_->memory_fd = UniqueFd(); }
 
 struct WorkerLane::Impl {
   Impl(UniqueFd event_descriptor, Mapping map, const LaneHeader& header, std::uint32_t spin)
@@ -181,6 +186,7 @@ struct WorkerLane::Impl {
   RingProducer done;
   std::uint32_t spin_us;
   std::atomic<bool> stopped{false};
+  std::atomic<bool> interrupted{false};
 };
 
 WorkerLane::WorkerLane(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -206,7 +212,7 @@ Result<std::unique_ptr<WorkerLane>> WorkerLane::attach(UniqueFd memory, UniqueFd
       new WorkerLane(std::make_unique<Impl>(std::move(event), std::move(mapping), header, spin_us)));
 }
 
-Result<std::optional<std::span<const std::byte>>> WorkerLane::wait(int timeout_ms) {
+Result<std::optional<std::span<const std::byte>>> WorkerLane::wait(int timeout_ms, bool interruptible) {
   using Clock = std::chrono::steady_clock;
   using Record = std::optional<std::span<const std::byte>>;
   constexpr int kLooksPerClock = 32;
@@ -217,6 +223,7 @@ Result<std::optional<std::span<const std::byte>>> WorkerLane::wait(int timeout_m
     SERVOIR_ASSIGN_OR_RETURN(const Record record, lane.tasks.peek());
     if (lane.stopped.load(std::memory_order_relaxed)) return Record();
     if (record.has_value()) return record;
+    if (interruptible && lane.interrupted.exchange(false)) return Record();
     if (lane.spin_us > 0) {
       const Clock::time_point now = Clock::now();
       if (!spin_until) spin_until = now + std::chrono::microseconds(lane.spin_us);
@@ -233,8 +240,9 @@ Result<std::optional<std::span<const std::byte>>> WorkerLane::wait(int timeout_m
       left_ms = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(*deadline - now).count());
     }
     if (!lane.tasks.prepare_sleep()) continue;
-    // stop() sets the flag, then takes the sleeping mark back: looked at after the mark was set, it cannot be missed.
-    if (lane.stopped.load(std::memory_order_seq_cst)) {
+    // stop() and interrupt() set their flag before they take the sleeping mark back. So the flag cannot be missed if it
+    // is looked at after the mark was set.
+    if (lane.stopped.load(std::memory_order_seq_cst) || (interruptible && lane.interrupted.exchange(false))) {
       lane.tasks.cancel_sleep();
       return Record();
     }
@@ -254,8 +262,8 @@ Status WorkerLane::post(std::span<const std::byte> record) {
   }
   const auto bytes = static_cast<std::uint32_t>(record.size());
   std::span<std::byte> place = lane.done.prepare(bytes);
-  // A full ring means that the server is far behind; it has been woken already, so looking again now and then is
-  // enough.
+  // A full ring means that the server is far behind. It has been woken already, so it is enough to look again now and
+  // then.
   for (microseconds pause(10); place.data() == nullptr; pause = std::min(pause * 2, microseconds(1000))) {
     if (lane.stopped.load(std::memory_order_relaxed)) {
       return Status::Cancelled("the lane was stopped while its done ring was full");
@@ -266,10 +274,11 @@ Status WorkerLane::post(std::span<const std::byte> record) {
   copy_into(place, record);
   if (lane.done.commit(bytes)) {
     const std::uint64_t one = 1;
-    // EAGAIN means that the counter is at its limit, and then the descriptor is readable anyway. With anything else the
-    // server would never hear of this record, so the lane is at its end.
+    // EAGAIN means that the counter is at its limit, and then the descriptor is readable anyway. After any other error
+    // the server would never hear of this record, so the lane has to end.
     if (::write(lane.event.get(), &one, sizeof(one)) < 0 && errno != EAGAIN) {
-      return Status::FromErrno("waking the server (did a function close descriptors that it had not opened?)", errno);
+      return Status::FromErrno("waking the server (a function may have closed descriptors that it had not opened)",
+                               errno);
     }
   }
   return Status::Ok();
@@ -277,6 +286,11 @@ Status WorkerLane::post(std::span<const std::byte> record) {
 
 void WorkerLane::stop() {
   impl_->stopped.store(true, std::memory_order_seq_cst);
+  ring_wake(impl_->task_ring);
+}
+
+void WorkerLane::interrupt() {
+  impl_->interrupted.store(true, std::memory_order_seq_cst);
   ring_wake(impl_->task_ring);
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "tensor/text_array.h"
 
 namespace servoir {
 namespace {
@@ -12,7 +13,7 @@ Status broken(std::string_view record, std::string what) {
   return Status::Internal("a " + std::string(record) + " record " + std::move(what));
 }
 
-// The record lies in memory that its writer may still change: each head is copied once, and checked on the copy.
+// The record lies in memory that its writer may still change, so each head is copied once and the copy is checked.
 template <typename T>
 bool copy_head(MessageReader* reader, T* out) {
   const T* head = reader->get<T>();
@@ -30,19 +31,19 @@ bool copy_array(MessageReader* reader, std::uint64_t count, std::vector<T>* out)
   return true;
 }
 
-// Padding at a record's end, and nothing else.
+// Whether nothing but padding is left of a record.
 bool only_padding_left(const MessageReader& reader) { return reader.remaining() < 8; }
 
 bool is_shape(const Shape& shape) {
   return shape.rank <= kMaxRank && std::ranges::all_of(shape.view(), [](std::int64_t dim) { return dim >= 0; });
 }
 
-// Whether dtype, shape and bytes of a row belong together; a row without a dtype is one that failed.
+// Whether dtype, shape and bytes of a row belong together. A row that failed has no dtype.
 bool is_row(DataType dtype, const Shape& shape, std::uint64_t row_bytes) {
   if (!is_shape(shape)) return false;
   if (dtype == DataType::kUnknown) return row_bytes == 0;
   if (!is_known(static_cast<std::uint64_t>(dtype))) return false;
-  if (is_text(dtype)) return true;
+  if (is_text(dtype)) return may_be_texts(shape, row_bytes);
   const Result<std::uint64_t> bytes = shape.byte_size(dtype);
   return bytes.ok() && *bytes == row_bytes;
 }
@@ -54,10 +55,10 @@ void write_columns(const std::vector<std::vector<OutputPiece>>& columns, Message
   }
 }
 
-// `count` times OutputHead and its pieces, the rows of each adding up to `rows`.
+// Reads `count` columns, each an OutputHead and its pieces, whose rows add up to `rows`.
 Status read_columns(std::string_view record, std::uint32_t count, std::uint32_t rows, MessageReader* reader,
                     std::vector<std::vector<OutputPiece>>* out) {
-  // Before memory is taken for them: each column needs at least its head.
+  // This is checked before memory is taken for the columns: each needs at least its head.
   if (count > reader->remaining() / sizeof(OutputHead)) {
     return broken(record, "announces " + std::to_string(count) + " columns, more than it can hold");
   }
@@ -128,8 +129,8 @@ Status read_failures(std::string_view record, std::uint32_t count, std::uint32_t
 
 }  // namespace
 
-Result<Kind> MessageReader::kind() const {
-  Kind kind{};
+Result<RecordKind> MessageReader::kind() const {
+  RecordKind kind{};
   if (rest_.size() < 8) {
     return Status::Internal("a record of " + std::to_string(rest_.size()) +
                             " bytes is shorter than any kind of record");
@@ -139,24 +140,24 @@ Result<Kind> MessageReader::kind() const {
 }
 
 void write_done(const RowsResult& result, MessageWriter* out) {
-  out->put(DoneHead{Kind::kDone, result.rows, result.id, static_cast<std::uint32_t>(result.outputs.size()),
+  out->put(DoneHead{RecordKind::kDone, result.rows, result.id, static_cast<std::uint32_t>(result.outputs.size()),
                     static_cast<std::uint32_t>(result.failures.size()), result.run_ns});
   write_result(result, out);
 }
 
 void write_called(const RowsResult& result, MessageWriter* out) {
-  out->put(CalledHead{Kind::kCalled, result.rows, result.id, static_cast<std::uint32_t>(result.outputs.size()),
+  out->put(CalledHead{RecordKind::kCalled, result.rows, result.id, static_cast<std::uint32_t>(result.outputs.size()),
                       static_cast<std::uint32_t>(result.failures.size())});
   write_result(result, out);
 }
 
 Status read_rows_result(std::span<const std::byte> record, RowsResult* out) {
   MessageReader reader(record);
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, reader.kind());
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, reader.kind());
   std::string_view name;
   std::uint32_t outputs = 0;
   std::uint32_t errors = 0;
-  if (kind == Kind::kDone) {
+  if (kind == RecordKind::kDone) {
     name = "done";
     DoneHead head;
     if (!copy_head(&reader, &head)) return broken(name, "ends inside its head");
@@ -165,7 +166,7 @@ Status read_rows_result(std::span<const std::byte> record, RowsResult* out) {
     out->run_ns = head.run_ns;
     outputs = head.outputs;
     errors = head.errors;
-  } else if (kind == Kind::kCalled) {
+  } else if (kind == RecordKind::kCalled) {
     name = "called";
     CalledHead head;
     if (!copy_head(&reader, &head)) return broken(name, "ends inside its head");
@@ -181,21 +182,22 @@ Status read_rows_result(std::span<const std::byte> record, RowsResult* out) {
   SERVOIR_RETURN_IF_ERROR(read_columns(name, outputs, out->rows, &reader, &out->outputs));
   SERVOIR_RETURN_IF_ERROR(read_failures(name, errors, out->rows, &reader, &out->failures));
   if (!only_padding_left(reader)) {
-    return broken(name, "goes on for " + std::to_string(reader.remaining()) + " bytes behind its last text");
+    return broken(name, "goes on for " + std::to_string(reader.remaining()) + " bytes after its last text");
   }
   return Status::Ok();
 }
 
 void write_call(const CallRequest& call, MessageWriter* out) {
-  out->put(CallHead{Kind::kCall, call.callee, call.task, call.call, call.rows,
-                    static_cast<std::uint32_t>(call.inputs.size())});
+  out->put(CallHead{RecordKind::kCall, call.callee, call.task, call.call, call.rows,
+                    static_cast<std::uint32_t>(call.inputs.size()), call.released.size()});
+  for (const std::uint64_t number : call.released) out->put(number);
   write_columns(call.inputs, out);
 }
 
 Status read_call(std::span<const std::byte> record, CallRequest* out) {
   MessageReader reader(record);
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, reader.kind());
-  if (kind != Kind::kCall) {
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, reader.kind());
+  if (kind != RecordKind::kCall) {
     return Status::Internal("a record of kind " + std::to_string(static_cast<std::uint32_t>(kind)) +
                             " came where call was expected");
   }
@@ -206,6 +208,7 @@ Status read_call(std::span<const std::byte> record, CallRequest* out) {
   out->call = head.call;
   out->callee = head.callee;
   out->rows = head.rows;
+  if (!copy_array(&reader, head.released, &out->released)) return broken("call", "ends inside the calls it releases");
   SERVOIR_RETURN_IF_ERROR(read_columns("call", head.inputs, head.rows, &reader, &out->inputs));
   for (const std::vector<OutputPiece>& pieces : out->inputs) {
     for (const OutputPiece& piece : pieces) {
@@ -213,26 +216,26 @@ Status read_call(std::span<const std::byte> record, CallRequest* out) {
     }
   }
   if (reader.remaining() != 0) {
-    return broken("call", "goes on for " + std::to_string(reader.remaining()) + " bytes behind its last input");
+    return broken("call", "goes on for " + std::to_string(reader.remaining()) + " bytes after its last input");
   }
   return Status::Ok();
 }
 
 void write_run(const RunTask& task, MessageWriter* out) {
   RunHead head = task.head;
-  head.kind = Kind::kRun;
+  head.kind = RecordKind::kRun;
   head.inputs = static_cast<std::uint32_t>(task.inputs.size());
   out->put(head);
   for (const RunTask::Input& input : task.inputs) {
     out->put(InputHead{input.dtype, {}, static_cast<std::uint32_t>(input.pieces.size()), input.row_shape});
-    for (const Piece& piece : input.pieces) out->put(piece);
+    for (const RowRun& piece : input.pieces) out->put(piece);
   }
 }
 
 Status read_run(std::span<const std::byte> record, RunTask* out) {
   MessageReader reader(record);
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, reader.kind());
-  if (kind != Kind::kRun) {
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, reader.kind());
+  if (kind != RecordKind::kRun) {
     return Status::Internal("a record of kind " + std::to_string(static_cast<std::uint32_t>(kind)) +
                             " came where run was expected");
   }
@@ -254,7 +257,7 @@ Status read_run(std::span<const std::byte> record, RunTask* out) {
     input.dtype = head.dtype;
     input.row_shape = head.row_shape;
     std::uint64_t sum = 0;
-    for (const Piece& piece : input.pieces) {
+    for (const RowRun& piece : input.pieces) {
       std::uint64_t bytes = 0;
       if (!checked_add(sum, piece.rows, &sum) || !checked_mul(piece.rows, piece.row_bytes, &bytes)) {
         return broken("run", "has pieces in input " + std::to_string(i) + " that are longer than 64 bits can count");
@@ -266,7 +269,7 @@ Status read_run(std::span<const std::byte> record, RunTask* out) {
     }
   }
   if (reader.remaining() != 0) {
-    return broken("run", "goes on for " + std::to_string(reader.remaining()) + " bytes behind its last input");
+    return broken("run", "goes on for " + std::to_string(reader.remaining()) + " bytes after its last input");
   }
   return Status::Ok();
 }

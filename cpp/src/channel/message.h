@@ -1,20 +1,21 @@
 // Messages in the rings between server and worker.
 //
-// A record is a fixed head, then the arrays that it announces, back to back, all plain values in the machine's own byte
-// order (both ends run on one machine and are checked to be of one build: kChannelVersion in the hello).
+// A record is a fixed head, followed by the arrays that the head announces. All values are plain values in the
+// machine's own byte order: both ends run on the same machine, and the hello with its kChannelVersion shows that they
+// are of the same build.
 //
 //   server → worker (task ring)
-//     run    := RunHead  (InputHead Piece*piece_count)*inputs
+//     run    := RunHead  (InputHead RowRun*piece_count)*inputs
 //     room   := RoomHead                                     answer to need_room
 //     called := CalledHead (OutputHead OutputPiece*piece_count)*outputs RowError*errors text(padded to 8)
 //   worker → server (done ring)
 //     done      := DoneHead (OutputHead OutputPiece*piece_count)*outputs RowError*errors text(padded to 8)
 //     need_room := NeedRoomHead
-//     call      := CallHead (OutputHead OutputPiece*piece_count)*inputs
+//     call      := CallHead u64*released (OutputHead OutputPiece*piece_count)*inputs
 //
-// "text" is the error texts of all RowErrors, back to back.
-// Offsets are from the start of the arena. Readers (MessageReader) check every count against the record's length, and
-// nothing else: offsets are checked where they are used (ArenaView::resolve in the worker, Rooms in the scheduler).
+// "text" has the error texts of all RowErrors, without anything between them.
+// Offsets count from the start of the arena. MessageReader checks every count against the record's length, and nothing
+// else. Offsets are checked where they are used: in the worker by ArenaView::resolve(), in the scheduler by locate().
 #pragma once
 
 #include <cstddef>
@@ -33,9 +34,9 @@
 
 namespace servoir {
 
-inline constexpr std::uint32_t kChannelVersion = 1;
+inline constexpr std::uint32_t kChannelVersion = 2;
 
-enum class Kind : std::uint32_t {
+enum class RecordKind : std::uint32_t {
   kRun = 1,
   kRoom = 2,
   kCalled = 3,
@@ -45,16 +46,16 @@ enum class Kind : std::uint32_t {
 };
 
 // Consecutive rows of a stage's input, equally far apart.
-struct Piece {
+struct RowRun {
   std::uint64_t offset = 0;
   std::uint64_t row_bytes = 0;
   std::uint64_t rows = 0;
 };
 
 struct RunHead {
-  Kind kind = Kind::kRun;
-  std::uint32_t callee = 0;  // index of the function or model in the servable, as in the worker's hello
-  std::uint64_t task = 0;    // number that the done record repeats
+  RecordKind kind = RecordKind::kRun;
+  std::uint32_t callee = 0;  // the index of the function or model in the servable, as in the worker's hello
+  std::uint64_t task = 0;    // a number that the done record repeats
   std::uint32_t rows = 0;    // instances in the batch
   std::uint32_t inputs = 0;
   std::uint64_t room_offset = 0;  // where outputs may be written
@@ -69,15 +70,17 @@ struct InputHead {
 };
 
 struct RoomHead {
-  Kind kind = Kind::kRoom;
+  RecordKind kind = RecordKind::kRoom;
   std::uint32_t failed = 0;  // 1: there is no memory; fail the rows with ResourceExhausted
   std::uint64_t task = 0;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t used = 0;  // if it failed: bytes of the arena in use, and its limit
+  std::uint64_t limit = 0;
 };
 
-// Consecutive rows of one output (or of one input of a call), packed, all of one dtype and shape. A row that failed has
-// dtype kUnknown and row_bytes 0.
+// Consecutive rows of an output, or of an input of a call. They are packed and have the same dtype and shape. A row
+// that failed has dtype kUnknown and row_bytes 0.
 struct OutputPiece {
   std::uint64_t offset = 0;
   std::uint64_t row_bytes = 0;
@@ -100,7 +103,7 @@ struct RowError {
 };
 
 struct DoneHead {
-  Kind kind = Kind::kDone;
+  RecordKind kind = RecordKind::kDone;
   std::uint32_t rows = 0;
   std::uint64_t task = 0;
   std::uint32_t outputs = 0;  // 0 when every row failed
@@ -109,31 +112,33 @@ struct DoneHead {
 };
 
 struct NeedRoomHead {
-  Kind kind = Kind::kNeedRoom;
+  RecordKind kind = RecordKind::kNeedRoom;
   std::uint32_t reserved = 0;
   std::uint64_t task = 0;
-  std::uint64_t bytes = 0;  // a room of at least this size is wanted, beside those the task has
+  std::uint64_t bytes = 0;  // the task wants another room of at least this size
 };
 
-// Model.call from a Python stage: rows for a model, whose inputs lie in rooms of the calling task.
+// Model.call from a Python stage: rows for a model. The inputs lie in rooms of the calling task.
 struct CallHead {
-  Kind kind = Kind::kCall;
+  RecordKind kind = RecordKind::kCall;
   std::uint32_t callee = 0;
   std::uint64_t task = 0;  // of the calling task
-  std::uint64_t call = 0;  // number that the called record repeats
+  std::uint64_t call = 0;  // a number that the called record repeats
   std::uint32_t rows = 0;
   std::uint32_t inputs = 0;
+  // How many numbers follow, of earlier calls of the task whose results it does not need any more.
+  std::uint64_t released = 0;
 };
 
 struct CalledHead {
-  Kind kind = Kind::kCalled;
+  RecordKind kind = RecordKind::kCalled;
   std::uint32_t rows = 0;
   std::uint64_t call = 0;
   std::uint32_t outputs = 0;  // 0 when every row failed
   std::uint32_t errors = 0;
 };
 
-// Writes a record into a growing buffer; `bytes()` is copied into the ring in one go.
+// Writes a record into a growing buffer. bytes() is then copied into the ring at once.
 class MessageWriter {
  public:
   void clear() { buffer_.clear(); }
@@ -143,7 +148,7 @@ class MessageWriter {
     append(&value, sizeof(T));
   }
   void put_text(std::string_view text) { append(text.data(), text.size()); }
-  // Zeroes up to the next multiple of 8, so that the next value is aligned.
+  // Appends zeroes up to the next multiple of 8, so that the next value is aligned.
   void pad() { buffer_.resize((buffer_.size() + 7) & ~std::size_t{7}); }
   [[nodiscard]] std::span<const std::byte> bytes() const { return buffer_; }
 
@@ -157,15 +162,15 @@ class MessageWriter {
   std::vector<std::byte> buffer_;
 };
 
-// Reads a record; every read is bounded by the record's end.
+// Reads a record. No read goes beyond the record's end.
 class MessageReader {
  public:
   explicit MessageReader(std::span<const std::byte> record) : rest_(record) {}
 
   [[nodiscard]] std::uint64_t remaining() const { return rest_.size(); }
-  // The kind of the record, without moving on; Internal if it is shorter than that.
-  [[nodiscard]] Result<Kind> kind() const;
-  // The next value, or nullptr at the record's end. Points into the record.
+  // The kind of the record, without moving on. Internal if the record is too short to have a kind.
+  [[nodiscard]] Result<RecordKind> kind() const;
+  // The next value, inside of the record, or nullptr at the record's end.
   template <typename T>
   [[nodiscard]] const T* get() {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0 && alignof(T) <= 8);
@@ -193,9 +198,9 @@ class MessageReader {
   std::span<const std::byte> rest_;
 };
 
-// The three records that both ends build and take apart, as values. `read_*` refuse a record whose counts do not fit.
-struct RowsResult {      // done and called
-  std::uint64_t id = 0;  // task or call
+// The records that both ends write and read, as values. The read_… functions refuse a record whose counts do not fit.
+struct RowsResult {      // of a done or called record
+  std::uint64_t id = 0;  // the number of the task or call
   std::uint32_t rows = 0;
   std::uint64_t run_ns = 0;
   std::vector<std::vector<OutputPiece>> outputs;
@@ -208,13 +213,14 @@ struct RowsResult {      // done and called
 };
 void write_done(const RowsResult& result, MessageWriter* out);
 void write_called(const RowsResult& result, MessageWriter* out);
-[[nodiscard]] Status read_rows_result(std::span<const std::byte> record, RowsResult* out);  // reuses out's memory
+[[nodiscard]] Status read_rows_result(std::span<const std::byte> record, RowsResult* out);  // reuses the memory of *out
 
 struct CallRequest {
   std::uint64_t task = 0;
   std::uint64_t call = 0;
   std::uint32_t callee = 0;
   std::uint32_t rows = 0;
+  std::vector<std::uint64_t> released;
   std::vector<std::vector<OutputPiece>> inputs;
 };
 void write_call(const CallRequest& call, MessageWriter* out);
@@ -225,7 +231,7 @@ struct RunTask {
   struct Input {
     DataType dtype = DataType::kUnknown;
     Shape row_shape;
-    std::vector<Piece> pieces;  // their rows add up to head.rows (read_run checks it)
+    std::vector<RowRun> pieces;  // their rows add up to head.rows, which read_run() checks
   };
   std::vector<Input> inputs;
 };

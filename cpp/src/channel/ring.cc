@@ -12,6 +12,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace servoir {
 
@@ -29,18 +30,22 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std
 
 constexpr std::uint32_t kWrap = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kRecordHeader = 8;
+// From this position on a record goes to the start of the data if there is room. So only the pages before it are
+// touched as long as little waits.
+constexpr std::uint64_t kShallow = 64U << 10U;
 
 RingHeader* header_of(std::byte* memory) { return std::launder(reinterpret_cast<RingHeader*>(memory)); }
 
-// Bytes that a record of this payload takes in the ring.
+// How many bytes a record of this payload takes in the ring.
 std::uint64_t stride(std::uint64_t payload) { return kRecordHeader + ((payload + 7) & ~std::uint64_t{7}); }
 
-// The length word lies in memory that the other end may change at any time: read and written once, as one access.
+// The length word lies in memory that the other end may change at any time, so it is read or written by a single
+// access.
 std::atomic_ref<std::uint32_t> length_at(std::byte* place) {
   return std::atomic_ref<std::uint32_t>(*std::launder(reinterpret_cast<std::uint32_t*>(place)));
 }
 
-// Not the private kind of futex: the two ends are in different processes.
+// The futex is not of the private kind, because the two ends are in different processes.
 long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value, const timespec* timeout) {
   return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation, value, timeout, nullptr, 0);
 }
@@ -63,8 +68,8 @@ RingProducer::RingProducer(std::byte* memory, std::uint32_t capacity)
   head_seen_ = header_->head.load(std::memory_order_acquire);
 }
 
-// A record that does not fit before the end of the data starts again at its begin, and what it skips is smaller than
-// itself; so half the capacity fits wherever an empty ring happens to stand.
+// A record that does not fit before the end of the data goes to the start of the data. It then skips fewer bytes than
+// it has itself, so half of the capacity fits at any position of an empty ring.
 std::uint32_t RingProducer::max_record() const { return capacity_ / 2 - static_cast<std::uint32_t>(kRecordHeader); }
 
 std::span<std::byte> RingProducer::prepare(std::uint32_t bytes) {
@@ -72,12 +77,18 @@ std::span<std::byte> RingProducer::prepare(std::uint32_t bytes) {
   const std::uint64_t need = stride(bytes);
   const std::uint64_t position = tail_ & (capacity_ - 1);
   const std::uint64_t to_end = capacity_ - position;
-  const std::uint64_t skip = need <= to_end ? 0 : to_end;
-  // A head that is ahead of the tail, or a whole ring behind, makes the difference exceed the capacity: no room, ever.
+  std::uint64_t skip = need <= to_end ? 0 : to_end;
+  // If the head is ahead of the tail, or more than a ring before it, the difference exceeds the capacity, and there is
+  // never any room.
   auto has_room = [&] {
     const std::uint64_t used = tail_ - head_seen_;
     return used <= capacity_ && skip + need <= capacity_ - used;
   };
+  if (position >= kShallow) {
+    head_seen_ = header_->head.load(std::memory_order_acquire);
+    const std::uint64_t shallow = std::exchange(skip, to_end);
+    if (!has_room()) skip = shallow;
+  }
   if (!has_room()) {
     head_seen_ = header_->head.load(std::memory_order_acquire);
     if (!has_room()) return {};
@@ -92,8 +103,8 @@ bool RingProducer::commit(std::uint32_t bytes) {
   assert(bytes <= prepared_bytes_);
   length_at(data_ + (prepared_ & (capacity_ - 1))).store(bytes, std::memory_order_relaxed);
   tail_ = prepared_ + stride(bytes);
-  // This store and the load below, and their mirror image in prepare_sleep(), are sequentially consistent: of the two
-  // ends at least one sees what the other has written, so no wake-up is lost.
+  // This store and the load below, and the store and load of prepare_sleep(), are sequentially consistent. So at least
+  // one of the two ends sees what the other has written, and no wake-up is lost.
   header_->tail.store(tail_, std::memory_order_seq_cst);
   return header_->sleeping.load(std::memory_order_seq_cst) != 0 &&
          header_->sleeping.exchange(0, std::memory_order_seq_cst) != 0;
@@ -125,8 +136,8 @@ Result<std::optional<std::span<const std::byte>>> RingConsumer::peek() {
   std::uint32_t length = length_at(data_ + position).load(std::memory_order_relaxed);
   if (length == kWrap) {
     const std::uint64_t skip = capacity_ - position;
-    // At position 0 there is nothing to skip to, and a wrap is always published together with the record behind it.
-    if (position == 0 || tail_seen_ - head_ <= skip) return broken("a wrap mark without a record behind it");
+    // At position 0 there is nothing to skip to, and a wrap mark is always published together with the record after it.
+    if (position == 0 || tail_seen_ - head_ <= skip) return broken("a wrap mark without a record after it");
     head_ += skip;
     position = 0;
     length = length_at(data_).load(std::memory_order_relaxed);
@@ -171,7 +182,7 @@ void RingConsumer::sleep(int timeout_ms) {
 
 void ring_wake(std::byte* memory) {
   RingHeader* header = header_of(memory);
-  // A consumer that has said that it will sleep, but does not yet, then finds the word changed and does not.
+  // A consumer that is about to sleep then finds the word changed and does not sleep.
   header->sleeping.store(0, std::memory_order_seq_cst);
   futex(&header->sleeping, FUTEX_WAKE, 1, nullptr);
 }

@@ -62,7 +62,7 @@ class ElfReader {
     return offset > size_ || bytes > size_ - offset ? truncated(offset, bytes) : Status::Ok();
   }
 
-  // The text that ends with a NUL; at most `most` bytes of it.
+  // At most `most` bytes of the text that ends with a NUL.
   [[nodiscard]] Result<std::string> read_text(std::uint64_t offset, std::uint64_t most) const {
     std::string text(std::min<std::uint64_t>({most, kLongestName, size_ - std::min(size_, offset)}), '\0');
     SERVOIR_RETURN_IF_ERROR(read(offset, text.data(), text.size()));
@@ -105,7 +105,7 @@ Status check_header(const Elf64_Ehdr& header) {
   return Status::Ok();
 }
 
-// Where in the file lies what is loaded at `address`.
+// The offset in the file of what is loaded at `address`.
 Result<std::uint64_t> file_offset(const std::vector<Elf64_Phdr>& headers, std::uint64_t address) {
   for (const Elf64_Phdr& header : headers) {
     if (header.p_type == PT_LOAD && address >= header.p_vaddr && address - header.p_vaddr < header.p_filesz) {

@@ -1,6 +1,6 @@
 // What a shared object is, read from its file without loading it: what it is built for, its name, what it needs. So a
-// library of another machine or a broken download is refused with a reason instead of the loader's riddle, and a
-// truncated one is never mapped (reading beyond its end would kill the process). Any thread may call.
+// library of another machine or a broken download is refused with a clear reason instead of the loader's text, and a
+// truncated file is never mapped (reading beyond its end would kill the process). Any thread may call.
 #pragma once
 
 #include <string>

@@ -45,7 +45,8 @@ std::vector<std::string> matching_files(const std::string& directory, const std:
   for (const std::string& pattern : patterns) {
     for (std::string& name : names) {
       if (name.empty() || ::fnmatch(pattern.c_str(), name.c_str(), 0) != 0) continue;
-      files.push_back(directory + "/" + name);
+      files.push_back(directory);
+      files.back().append("/").append(name);
       name.clear();
     }
   }
@@ -59,7 +60,7 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 std::string real_path(const std::string& path) {
-  std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
   return resolved ? resolved.get() : path;
 }
 
@@ -88,7 +89,7 @@ class Search {
                     errno == ENOENT ? "does not exist" : std::string("cannot be examined: ") + std::strerror(errno));
     }
     if (!S_ISDIR(info.st_mode)) return judge(place.path, place.reason);
-    std::unique_ptr<DIR, CloseDirectory> directory(::opendir(place.path.c_str()));
+    const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(place.path.c_str()));
     if (!directory) return refuse(place.path, place.reason, std::string("cannot be read: ") + std::strerror(errno));
     const std::vector<std::string> files = matching_files(place.path, search_.patterns, directory.get());
     if (files.empty()) return refuse(place.path, place.reason, "has no " + joined(search_.patterns));

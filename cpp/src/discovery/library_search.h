@@ -29,10 +29,10 @@ struct SearchPlace {
 struct Candidate {
   std::string path;     // of the file; of the directory if there was nothing in it
   std::string reason;   // of the place
-  std::string refusal;  // empty: this one was taken
+  std::string refusal;  // empty: this library was taken
 };
 
-// A judgement on a candidate's path, with what its trial said (empty without one); its message continues "PATH …".
+// A judgement on a candidate's path, with what its trial said (empty without a trial); its message continues "PATH …".
 using Judgement = std::function<Status(const std::string& path, const LibraryReport& report)>;
 
 struct LibrarySearch {
@@ -43,14 +43,14 @@ struct LibrarySearch {
   std::vector<std::string> sonames = {};  // patterns: one of them, where the library has a soname; empty: any
   std::vector<std::string> symbols = {};  // that it must have, checked by the trial
   std::string plugin = {};                // that starts the runtime in the trial
-  bool devices = false;                   // ask for them in the trial
+  bool devices = false;                   // the trial asks for the devices
   TrialProgram program = {};
 };
 
 struct SearchOutcome {
-  std::string path;  // of the one that was taken; empty if none
+  std::string path;  // of the library that was taken; empty if none was
   std::vector<Candidate> tried;
-  LibraryReport report;  // of the trial of the one that was taken
+  LibraryReport report;  // of the trial of the library that was taken
   std::string warning;   // not empty: candidates could not be tried, and why
 
   [[nodiscard]] bool found() const { return !path.empty(); }

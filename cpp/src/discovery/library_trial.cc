@@ -3,10 +3,10 @@
 #include <sys/stat.h>
 
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "base/forever.h"
+#include "base/mutex.h"
 #include "discovery/trial.h"
 
 namespace servoir {
@@ -53,22 +53,26 @@ LibraryReport report_of(const TrialProgram& program, const TrialOutcome& outcome
   return report;
 }
 
+// What trials have found, kept as long as the process.
+struct Known {
+  Mutex mutex;
+  Forever<std::map<std::string, LibraryReport>> reports SERVOIR_GUARDED_BY(mutex);
+};
+
 }  // namespace
 
 LibraryReport try_library(const TrialProgram& program, const LibraryTrial& trial) {
-  static std::mutex mutex;
-  static Forever<std::map<std::string, LibraryReport>> forever;
-  auto& known = forever.value;
+  static Known known;
   const std::string key = key_of(trial);
   {
-    const std::lock_guard lock(mutex);
-    if (const auto found = known.find(key); found != known.end()) return found->second;
+    const MutexLock lock(&known.mutex);
+    if (const auto found = known.reports.value.find(key); found != known.reports.value.end()) return found->second;
   }
   const TrialOutcome outcome = run_trial(command_of(program, trial), program.limit);
   LibraryReport report = report_of(program, outcome);
   if (report.status.ok() || !(outcome.finished() || report.status.code() == Code::kUnavailable)) {
-    const std::lock_guard lock(mutex);
-    known.emplace(key, report);
+    const MutexLock lock(&known.mutex);
+    known.reports.value.emplace(key, report);
   }
   return report;
 }

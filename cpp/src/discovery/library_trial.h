@@ -1,6 +1,6 @@
 // The trial of a library, or of a plug-in with its runtime's library, by the program servoir_trial_load (in program/):
-// it is loaded there with all it needs before it is loaded here, so that one that aborts, crashes, ends the process or
-// hangs is refused like any other.
+// it is loaded there with all it needs before it is loaded here, so that a library that aborts, crashes, ends the
+// process or hangs is refused like any other.
 //
 // What a trial found is remembered as long as the files are the same (device, inode, size, time of change), except for
 // what the loader refuses: that may be another file's fault. Any thread may call.
@@ -22,8 +22,8 @@ struct TrialProgram {
 struct LibraryTrial {
   std::string library;               // a path, or a name for the loader; empty: only the plug-in
   std::vector<std::string> symbols;  // that it must have
-  std::string plugin;                // empty, or the one that is to start the library
-  bool devices = false;              // ask for them, which may take its time
+  std::string plugin;                // empty, or the plug-in that is to start the library
+  bool devices = false;              // ask for the devices, which may take long
 };
 
 struct LibraryReport {

@@ -14,21 +14,21 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/text.h"
 #include "base/unique_fd.h"
-
-extern char** environ;
 
 namespace servoir {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kMostReport = 1 << 20;  // a library that writes to descriptor 3 fills no memory
+constexpr std::size_t kMostReport = 1 << 20;  // so that a library that writes to descriptor 3 cannot fill the memory
 constexpr std::size_t kMostSaid = 2048;
-// Standard descriptors may be closed in this process: pipes stay clear of the numbers that the child gives a meaning.
+// Pipes get numbers from here on. Standard descriptors may be closed in this process, so a pipe could otherwise get a
+// number that has a meaning in the child.
 constexpr int kFirstFreeFd = 10;
-// The end of the process is usually seen by the end of its pipes; where a descendant holds those open, within this
-// time.
+// The end of the process usually shows by the end of its pipes. Where a descendant holds these open, it is looked for
+// as often as this.
 constexpr std::chrono::milliseconds kLook{20};
 
 struct Pipe {
@@ -77,6 +77,7 @@ class SpawnSettings {
   int spawn(const std::vector<std::string>& command, pid_t* pid) const {
     std::vector<std::string> words = command;
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     return ::posix_spawn(pid, arguments[0], &actions_, &attributes_, arguments.data(), environ);
@@ -99,7 +100,7 @@ class RunningTrial {
     int status = 0;
     while (true) {
       const bool open = take_what_is_there();
-      if (whole_report()) {
+      if (is_whole_trial_report(text_)) {
         outcome_.ending = TrialOutcome::Ending::kFinished;
         break;
       }
@@ -116,13 +117,13 @@ class RunningTrial {
       }
       wait_for_news(std::min(left, open ? kLook : std::chrono::milliseconds(1)));
     }
-    // All that it started goes with it.
+    // The whole process group is killed: the child may have started others.
     ::kill(-pid_, SIGKILL);
     if (!ended) {
       while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
       }
     }
-    split_report();
+    outcome_.records = read_trial_report(text_);
     return std::move(outcome_);
   }
 
@@ -131,14 +132,14 @@ class RunningTrial {
   bool take_what_is_there() {
     const bool reports = drain(&report_, &text_, kMostReport);
     const bool says = drain(&said_, &outcome_.said, 0);
-    if (outcome_.said.size() > kMostSaid) outcome_.said.erase(0, outcome_.said.size() - kMostSaid);
+    outcome_.said.erase(0, outcome_.said.size() - cut_utf8_front(outcome_.said, kMostSaid).size());
     return reports || says;
   }
 
   // `most` 0: no limit. Closes the pipe at its end.
   static bool drain(UniqueFd* fd, std::string* text, std::size_t most) {
     std::array<char, 4096> buffer;
-    for (int round = 0; fd->valid() && round < 16; ++round) {  // a child that never stops printing has no more rights
+    for (int round = 0; fd->valid() && round < 16; ++round) {  // bounded, because a child may never stop printing
       const ssize_t got = ::read(fd->get(), buffer.data(), buffer.size());
       if (got > 0) {
         if (most == 0 || text->size() < most) text->append(buffer.data(), static_cast<std::size_t>(got));
@@ -158,7 +159,7 @@ class RunningTrial {
 
   bool has_ended(int* status) const {
     const pid_t got = ::waitpid(pid_, status, WNOHANG);
-    // Where SIGCHLD is ignored nobody knows how a child ended.
+    // Where SIGCHLD is ignored the kernel does not tell how a child ended.
     return got == pid_ || (got < 0 && errno == ECHILD);
   }
 
@@ -168,22 +169,6 @@ class RunningTrial {
     outcome_.number = signalled ? WTERMSIG(status) : WEXITSTATUS(status);
   }
 
-  [[nodiscard]] bool whole_report() const {
-    const std::string end = std::string(kTrialReportEnd) + '\0';
-    return text_ == end || text_.ends_with('\0' + end);
-  }
-
-  void split_report() {
-    std::string_view rest = text_;
-    for (std::size_t end = rest.find('\0'); end != std::string_view::npos; end = rest.find('\0')) {
-      const std::string_view record = rest.substr(0, end);
-      rest.remove_prefix(end + 1);
-      const std::size_t space = record.find(' ');
-      if (space == std::string_view::npos) continue;  // the end
-      outcome_.records.emplace_back(record.substr(0, space), record.substr(space + 1));
-    }
-  }
-
   pid_t pid_;
   UniqueFd report_;
   UniqueFd said_;
@@ -191,7 +176,7 @@ class RunningTrial {
   TrialOutcome outcome_;
 };
 
-// One line of what may be many.
+// The text in one line, without spaces at its ends.
 std::string shown(std::string said) {
   std::replace(said.begin(), said.end(), '\n', ' ');
   const std::size_t first = said.find_first_not_of(' ');

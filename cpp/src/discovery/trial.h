@@ -2,10 +2,7 @@
 // what came of it.
 //
 // The child is started with posix_spawn (no copy of this process and its threads), in a process group of its own,
-// without core dumps, with this process's environment as it is. It writes to descriptor 3
-//
-//   report := record* "end" NUL        record := KEY " " TEXT NUL
-//
+// without core dumps, with this process's environment as it is. It writes a report (trial_report.h) to descriptor 3,
 // and is killed, with its group, as soon as the report has ended, or when the time is over. What it prints to standard
 // output is lost; the end of what it prints to standard error is kept for messages.
 //
@@ -14,13 +11,13 @@
 
 #include <chrono>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "discovery/trial_report.h"
 
 namespace servoir {
 
 inline constexpr int kTrialReportFd = 3;
-inline constexpr const char* kTrialReportEnd = "end";
 
 struct TrialOutcome {
   enum class Ending { kFinished, kNotStarted, kExited, kSignalled, kTimedOut };
@@ -28,8 +25,8 @@ struct TrialOutcome {
   Ending ending = Ending::kNotStarted;
   int number = 0;  // errno, exit status, signal
   std::chrono::milliseconds limit{0};
-  std::string said;                                          // on standard error, its end
-  std::vector<std::pair<std::string, std::string>> records;  // key and text, in order
+  std::string said;  // on standard error, its end
+  TrialRecords records;
 
   [[nodiscard]] bool finished() const { return ending == Ending::kFinished; }
   // The first record with this key; empty if there is none.

@@ -9,8 +9,8 @@
 namespace servoir {
 namespace {
 
-// How many ranges of the wanted size's own list are looked at before a larger one is cut; all of them only when
-// everything else has failed.
+// How many ranges of the list for the wanted size are looked at before a larger range is cut. All of them are looked at
+// only when everything else has failed.
 constexpr std::uint32_t kLooks = 16;
 constexpr std::uint32_t kAll = std::numeric_limits<std::uint32_t>::max();
 
@@ -72,7 +72,7 @@ void Extents::unlink(Extent* extent) {
   if (bin.newest == nullptr) bins.filled &= ~(std::uint64_t{1} << index);
 }
 
-// Joins the range with the free ranges beside it.
+// Joins the range with the free ranges next to it.
 void Extents::insert_free(PageRange range, bool warm) {
   auto next = free_.lower_bound(range.first);
   if (next != free_.end() && next->first == range.first + range.count) {
@@ -122,7 +122,7 @@ Extents::Extent* Extents::find(const Bins& bins, std::uint64_t count, std::uint3
   return larger == 0 ? nullptr : bins.bins[static_cast<std::uint32_t>(std::countr_zero(larger))].newest;
 }
 
-// Opens as many segments as a range of `count` pages at their end needs.
+// Opens as many segments as a range of `count` pages at the end of the opened space needs.
 bool Extents::grow(std::uint64_t count) {
   std::uint64_t at_end = 0;
   if (!free_.empty()) {
@@ -146,7 +146,7 @@ std::optional<std::uint64_t> Extents::take(std::uint64_t count) {
   Extent* extent = find(warm_, count, kLooks);
   if (extent == nullptr) extent = find(cold_, count, kLooks);
   if (extent == nullptr && grow(count)) {
-    // What was opened may have joined a range with resident pages.
+    // The new pages may have joined a range with resident pages.
     extent = find(cold_, count, kAll);
   }
   if (extent == nullptr) extent = find(warm_, count, kAll);
@@ -166,7 +166,7 @@ void Extents::give(PageRange range) {
 std::optional<PageRange> Extents::take_for_release(std::uint64_t most) {
   if (warm_.filled == 0 || most == 0) return std::nullopt;
   Extent* extent = warm_.bins[bin_of(warm_.filled)].oldest;
-  // Leading pages that are not resident would make this call do nothing: start at the first one that is.
+  // The range starts at the first resident page: a release of pages before it would do nothing.
   PageRange range{extent->first, extent->count};
   std::uint64_t word = range.first / 64;
   std::uint64_t bits = resident_bits_[word] & (~std::uint64_t{0} << (range.first % 64));
@@ -183,7 +183,7 @@ std::optional<PageRange> Extents::take_for_release(std::uint64_t most) {
   if (const PageRange rest{end, whole.first + whole.count - end}; rest.count > 0) {
     insert_free(rest, any_resident(rest));
   }
-  // While it is out it counts as taken, with those pages that are resident.
+  // While the range is out, all of its pages count as taken and resident.
   resident_ += mark(range, true);
   taken_resident_ += range.count;
   return range;

@@ -1,8 +1,9 @@
 // Extents: which pages of the arena are taken, which are free, and which of the free ones the kernel holds memory for.
 //
-// Bookkeeping only, no memory is touched; the Arena calls it under its mutex. Free pages are kept as maximal ranges in
-// lists by size (powers of two), most recently freed first; ranges with resident pages before those without. The space
-// is opened segment by segment, so that what is taken stays close together.
+// This is bookkeeping: it touches no memory. The Arena calls it under its mutex. Free pages are kept as maximal ranges
+// in lists by size, a list for each power of two, and the range that was freed last comes first. Ranges with resident
+// pages are taken before ranges without. The space is opened segment by segment, so that taken pages stay close
+// together.
 #pragma once
 
 #include <array>
@@ -25,13 +26,15 @@ class Extents {
   Extents(const Extents&) = delete;
   Extents& operator=(const Extents&) = delete;
 
-  // Consecutive free pages, from now on taken and resident. Nothing if there is no such range.
+  // Takes consecutive free pages and returns the first; they count as resident from now on. Nothing if there is no such
+  // range.
   [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t count);
   // Gives taken pages back; they stay resident.
   void give(PageRange range);
 
-  // Takes a free range with at least one resident page out, at most `most` pages long, the one freed longest ago among
-  // the largest. The caller gives the memory back to the kernel and then calls give_cold(), or give() if it could not.
+  // Takes out a free range of at most `most` pages, at least one of them resident: of the largest ranges the range that
+  // was freed longest ago. The caller gives the memory back to the kernel and then calls give_cold(), or give() if that
+  // failed.
   [[nodiscard]] std::optional<PageRange> take_for_release(std::uint64_t most);
   void give_cold(PageRange range);
 
@@ -69,10 +72,10 @@ class Extents {
   const std::uint64_t pages_;
   const std::uint64_t segment_pages_;
   std::uint64_t opened_ = 0;              // pages of the segments opened so far
-  std::map<std::uint64_t, Extent> free_;  // by first page; no two adjacent
+  std::map<std::uint64_t, Extent> free_;  // by the first page; no two are adjacent
   Bins warm_;
   Bins cold_;
-  std::vector<std::uint64_t> resident_bits_;  // one a page
+  std::vector<std::uint64_t> resident_bits_;  // a bit for each page
   std::uint64_t resident_ = 0;
   std::uint64_t taken_resident_ = 0;
 };

@@ -6,10 +6,19 @@
 namespace servoir {
 namespace {
 
-// A string longer than this is not grown any more, so that a long answer is never copied as a whole.
+// A string of this length is not grown any more, so that a long answer is never copied as a whole.
 constexpr std::size_t kOwnedBytes = 65536;
 
 }  // namespace
+
+void move_out(BlockRef* block, std::string_view* bytes) {
+  if (bytes->size() > (*block)->size() / 2) return;
+  Result<BlockRef> own = (*block)->arena()->allocate(bytes->size());
+  if (!own.ok()) return;
+  std::memcpy((*own)->data(), bytes->data(), bytes->size());
+  *bytes = {reinterpret_cast<const char*>((*own)->data()), bytes->size()};
+  *block = std::move(own).value();
+}
 
 Payload& Payload::operator=(Payload&& other) noexcept {
   if (this == &other) return *this;
@@ -41,7 +50,7 @@ void Payload::append(const TensorRef& tensor) {
   if (!tensor.block || tensor.bytes == 0) return;
   const std::string_view bytes(reinterpret_cast<const char*>(tensor.data()), tensor.bytes);
   if (bytes.size() < kReferenceBytes) return append(bytes);
-  // Only the last part may be empty (front() relies on it).
+  // front() relies on it that only the last part may be empty.
   if (!parts_.empty() && !parts_.back().block && parts_.back().owned.empty()) parts_.pop_back();
   parts_.push_back(Part{{}, tensor.block, bytes});
   size_ += bytes.size();
@@ -89,6 +98,18 @@ void Payload::consume(std::uint64_t bytes) {
     } else {
       part = Part();  // the memory and the share go now, not with the payload
     }
+  }
+}
+
+void Payload::move_out() {
+  for (std::size_t i = first_; i < parts_.size(); ++i) {
+    Part& part = parts_[i];
+    if (!part.block) continue;
+    if (i == first_) {  // a part of it is sent already
+      part.in_block.remove_prefix(front_offset_);
+      front_offset_ = 0;
+    }
+    servoir::move_out(&part.block, &part.in_block);
   }
 }
 

@@ -1,7 +1,7 @@
-// Payload: bytes to be sent, some of its own, some that stay in the arena until the socket has taken them.
+// Payload: bytes to be sent. Some are the payload's own, others stay in the arena until the socket has taken them.
 //
-// Small pieces are collected in owned strings; arena pieces of at least kReferenceBytes are kept as references (one
-// share in their block each), smaller ones copied. Belongs to one thread at a time.
+// Small pieces are collected in owned strings. Arena pieces of at least kReferenceBytes are referenced, each with a
+// share in its block; smaller pieces are copied. A payload belongs to a single thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,11 @@
 #include "memory/tensor_ref.h"
 
 namespace servoir {
+
+// Moves bytes that wait long, such as a row of a batch, out of a block that is at least twice as large, into a block of
+// their own size, so that they no longer keep the whole block. *bytes lie in *block; both are changed. Without room for
+// the new block the bytes stay.
+void move_out(BlockRef* block, std::string_view* bytes);
 
 class Payload {
  public:
@@ -31,29 +36,32 @@ class Payload {
   [[nodiscard]] std::uint64_t size() const { return size_; }
   void append(std::string_view bytes);
   void append(const TensorRef& tensor);  // its bytes
-  // Room for more owned bytes (a hint).
+  // A hint: so many owned bytes will be appended.
   void reserve(std::uint64_t bytes);
-  // The string at the end, to write into directly; call size_changed() with the number of bytes added afterwards.
+  // The string at the end, to write into directly. The caller then calls size_changed() with the number of bytes added.
   std::string& tail();
   void size_changed(std::uint64_t added) { size_ += added; }
 
-  // Copies up to out.size() bytes from the front into out, for small answers; returns how many.
+  // Moves up to out.size() bytes from the front into out, for small answers; returns how many.
   std::uint64_t read(std::span<char> out);
-  // The next contiguous run at the front, at most `most` bytes, and the share that keeps it alive (null when owned by
-  // the payload, which then must live, and not be appended to, until the bytes are sent); consume() moves past it.
+  // The next contiguous run at the front, at most `most` bytes, and the share that keeps it alive. If the payload
+  // itself owns the bytes the share is null; the payload must then live, and not be appended to, until the bytes are
+  // sent. consume() moves past the run.
   [[nodiscard]] std::string_view front(std::uint64_t most, BlockRef* share) const;
   void consume(std::uint64_t bytes);
+  // move_out() for all that is left.
+  void move_out();
   [[nodiscard]] bool empty() const { return size_ == consumed_; }
   [[nodiscard]] std::uint64_t remaining() const { return size_ - consumed_; }
 
  private:
   struct Part {
-    std::string owned;  // when block is null
+    std::string owned;  // if block is null
     BlockRef block;
-    std::string_view in_block;  // when block is set
+    std::string_view in_block;  // if block is not null
   };
   std::vector<Part> parts_;
-  std::size_t first_ = 0;  // of parts_ that has bytes left; those before it are empty
+  std::size_t first_ = 0;  // the first of parts_ with bytes left; the parts before it are empty
   std::uint64_t size_ = 0;
   std::uint64_t consumed_ = 0;      // in all
   std::uint64_t front_offset_ = 0;  // in parts_[first_]

@@ -1,6 +1,7 @@
-// The sizes in which the arena hands out small blocks: four steps per doubling, so that at most a fifth is wasted.
+// The sizes in which the arena hands out small blocks. There are four steps for each doubling, so that at most a fifth
+// of a block is wasted. Blocks of more than kMaxSmall bytes have pages of their own.
 //
-// Pure functions. Blocks above kMaxSmall are whole pages of their own.
+// All functions are pure.
 #pragma once
 
 #include <bit>
@@ -8,6 +9,7 @@
 
 namespace servoir {
 
+inline constexpr std::uint64_t kBlockAlign = 64;  // of every block, in bytes
 inline constexpr std::uint64_t kMinSmall = 256;
 inline constexpr std::uint64_t kMaxSmall = 256ULL << 10U;
 inline constexpr std::uint64_t kPage = 4096;

@@ -1,4 +1,4 @@
-// TensorRef: a tensor in the arena, with a share in the block that holds it.
+// TensorRef: a tensor in the arena, with a share in the block that it lies in.
 #pragma once
 
 #include <cstdint>

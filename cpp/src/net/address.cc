@@ -1,20 +1,32 @@
 #include "net/address.h"
 
+#include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace servoir {
 namespace {
 
 constexpr std::string_view kForm =
-    "it must be 'HOST:PORT', for example '127.0.0.1:5500' or '[::1]:5500', or 'unix:PATH'";
+    "an address is of the form host:port, for example 127.0.0.1:5500 or [::1]:5500, or of the form unix:path";
 constexpr std::size_t kMaxPath = sizeof(sockaddr_un{}.sun_path) - 1;
 
 Status wrong(std::string_view text, std::string_view what) {
-  std::string message = "address '";
+  std::string message = "'";
   message.append(text).append("' ").append(what);
   return Status::InvalidArgument(std::move(message));
+}
+
+Status wrong_port(std::string_view text) {
+  return Status::InvalidArgument("the port of '" + std::string(text) + "' should be in 1…65535");
+}
+
+bool is_number(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 }  // namespace
@@ -30,7 +42,7 @@ Result<Address> parse_address(std::string_view text) {
   if (text.substr(0, 5) == "unix:") {
     address.is_unix = true;
     address.path = text.substr(5);
-    if (address.path.empty()) return wrong(text, "has an empty path behind 'unix:': name the socket's file");
+    if (address.path.empty()) return wrong(text, "has an empty path after 'unix:'; name the socket's file");
     if (address.path.size() > kMaxPath) {
       return wrong(text, "has a path of " + std::to_string(address.path.size()) + " bytes; a Unix socket's path has " +
                              std::to_string(kMaxPath) + " at most: use a shorter or a relative one");
@@ -43,20 +55,12 @@ Result<Address> parse_address(std::string_view text) {
   if (colon == std::string_view::npos) return wrong(text, "has no port; " + std::string(kForm));
   std::string_view host = text.substr(0, colon);
   const std::string_view port = text.substr(colon + 1);
-  if (host.empty()) {
-    return wrong(text, "has no host before the port; " + std::string(kForm) + " ('0.0.0.0:PORT' for all interfaces)");
-  }
-  if (port.empty()) return wrong(text, "has no port behind the colon; " + std::string(kForm));
+  if (host.empty()) return wrong(text, "has no host before the colon; 0.0.0.0 is every interface of this machine");
+  if (port.empty()) return wrong(text, "has no port after the colon; " + std::string(kForm));
 
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (end != port.data() + port.size() || (error != std::errc{} && error != std::errc::result_out_of_range)) {
-    return wrong(text, "has the port '" + std::string(port) + "', which is not a number; " + std::string(kForm));
-  }
-  if (error == std::errc::result_out_of_range || number > 65535) {
-    return wrong(text, "has the port " + std::string(port) + "; a port is a number from 1 to 65535");
-  }
-  address.port = static_cast<std::uint16_t>(number);
+  if (!is_number(port)) return Status::InvalidArgument("the port of '" + std::string(text) + "' is not a number");
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+  if (error != std::errc{} || end != port.data() + port.size()) return wrong_port(text);
 
   if (host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
@@ -69,6 +73,22 @@ Result<Address> parse_address(std::string_view text) {
   }
   if (host.find('\0') != std::string_view::npos) return wrong(text, "has a zero byte in its host");
   address.host = host;
+  return address;
+}
+
+Result<Address> check_address(std::string_view text) {
+  SERVOIR_ASSIGN_OR_RETURN(Address address, parse_address(text));
+  if (!address.is_unix) {
+    if (address.port == 0) return wrong_port(text);
+    return address;
+  }
+  const std::size_t slash = address.path.rfind('/');
+  const std::string directory =
+      slash == std::string::npos ? "." : address.path.substr(0, std::max<std::size_t>(slash, 1));
+  struct stat found {};
+  if (::stat(directory.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) {
+    return Status::InvalidArgument("the directory '" + directory + "' of '" + std::string(text) + "' does not exist");
+  }
   return address;
 }
 

@@ -23,7 +23,11 @@ struct Address {
   [[nodiscard]] std::string text() const;
 };
 
-// InvalidArgument that says what is wrong and what an address looks like. Nothing is looked up.
+// InvalidArgument that quotes the text and says what is wrong with it. Nothing is looked up.
 [[nodiscard]] Result<Address> parse_address(std::string_view text);
+
+// The same for an address that clients are to know beforehand: the kernel may not choose the port, and the directory of
+// a Unix socket must exist. Whether it can be listened on is for the listener to say.
+[[nodiscard]] Result<Address> check_address(std::string_view text);
 
 }  // namespace servoir

@@ -29,14 +29,14 @@ struct IoResult {
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  // Into one piece after the other.
+  // Fills the pieces in their order.
   [[nodiscard]] virtual IoResult read(std::span<const iovec> pieces) = 0;
   [[nodiscard]] virtual IoResult write(std::span<const iovec> pieces) = 0;
-  // Whether a read that did not fill its buffer has emptied the socket, so that no further read is worth its price.
+  // Whether a read that did not fill its buffer has emptied the socket, so that another read would only cost time.
   [[nodiscard]] virtual bool short_read_is_last() const = 0;
-  // Whether it holds input, or an end, that the socket will not tell of any more.
+  // Whether it holds input, or an end, that epoll will not report again.
   [[nodiscard]] virtual bool has_input() const { return false; }
-  // Tells the peer, as far as the socket takes that at once, that nothing more will come.
+  // Tells the peer that nothing more will come, if the socket accepts that without blocking.
   virtual void end_output() = 0;
 };
 

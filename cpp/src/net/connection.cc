@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include <array>
+#include <bit>
 #include <string>
 
 #include "base/log.h"
@@ -8,57 +9,59 @@
 namespace servoir {
 namespace {
 
-constexpr int kReadsInOneGo = 4;  // then the other connections have their turn
+// Then the other connections have their turn.
+constexpr int kReadsInOneGo = 4;
+constexpr std::size_t kWrittenInOneGo = 4U << 20U;
 constexpr std::size_t kPieces = 256;
 constexpr std::uint32_t kLingerSweeps = 2;
 
 }  // namespace
 
-Connection::Connection(IoThread* thread, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener)
-    : thread_(thread),
-      watch_(thread, std::move(socket)),
+Connection::Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener)
+    : set_(set),
+      watch_(set->loop(), std::move(socket)),
       stream_(std::move(stream)),
       listener_(listener),
-      output_(thread->chunks()) {}
+      output_(set->buffers()->chunks()) {}
 
 Connection::~Connection() = default;
 
 void Connection::start() {
-  last_taken_ = thread_->sweeps();
+  last_taken_ = set_->sweeps();
   progress();
-  thread_->enlist(shared_from_this());
+  set_->enlist(shared_from_this());
   reading_ = true;
   watch_.wait_readable(shared_from_this());
 }
 
-void Connection::close() {
+void Connection::abort() {
   if (closed_) return;
   const auto self = shared_from_this();
   closed_ = true;
   on_closed();
   output_.clear();
   watch_.close();
-  thread_->dismiss(this);
+  set_->dismiss(this);
 }
 
-void Connection::shut_down() {
+void Connection::goodbye() {
   if (closed_) return;
   const auto self = shared_from_this();
-  on_shutdown();
+  on_goodbye();
   flush();
-  if (!closed_ && !shut_) stream_->end_output();
-  close();
+  if (!closed_ && !output_ended_) stream_->end_output();
+  abort();
 }
 
-void Connection::finish() {
-  finishing_ = true;
+void Connection::close_after_output() {
+  closing_ = true;
   need_flush();
 }
 
 void Connection::need_flush() {
   if (flush_scheduled_ || closed_) return;
   flush_scheduled_ = true;
-  thread_->need_flush(shared_from_this());
+  set_->need_flush(shared_from_this());
 }
 
 void Connection::on_readable() {
@@ -72,9 +75,9 @@ void Connection::on_readable() {
 }
 
 void Connection::read_input() {
-  std::array<iovec, kInputPieces> pieces;
+  std::array<iovec, kMostDestinations> pieces;
   for (int i = 0; i < kReadsInOneGo; ++i) {
-    std::size_t count = finishing_ ? Connection::place_input(pieces) : place_input(pieces);
+    std::size_t count = closing_ ? Connection::next_destinations(pieces) : next_destinations(pieces);
     const IoResult result = stream_->read({pieces.data(), count});
     if (result.state == IoResult::State::kWouldBlock) {
       if (result.other_way) {
@@ -85,15 +88,11 @@ void Connection::read_input() {
       break;
     }
     if (result.state == IoResult::State::kEnd) {
-      if (shut_) {
-        close();
-      } else {
-        on_input_end();
-      }
+      end_input();
       return;
     }
     if (result.state == IoResult::State::kFailed) {
-      close();
+      abort();
       return;
     }
     bool filled = true;
@@ -106,39 +105,50 @@ void Connection::read_input() {
       }
       left -= pieces[k].iov_len;
     }
-    if (!finishing_) {
-      progress();
-      on_pieces({pieces.data(), count});
+    if (!closing_) {
+      input_pace_.count(result.bytes, set_->sweeps());
+      on_received({pieces.data(), count});
       if (closed_) return;
     }
     if (!filled && stream_->short_read_is_last()) break;
-    if (!finishing_ && !wants_input()) break;
+    if (!closing_ && !wants_input()) break;
   }
   update_reading();
 }
 
-std::size_t Connection::place_input(std::span<iovec> pieces) {
-  const std::span<std::byte> buffer = thread_->receive_buffer();
-  pieces[0] = {buffer.data(), buffer.size()};
+void Connection::end_input() {
+  input_ended_ = true;
+  // It cannot come any more.
+  if (output_ended_ || writing_needs_input_) {
+    abort();
+    return;
+  }
+  if (!closing_) on_input_end();
+  if (!closed_) watch_.wait_hangup(shared_from_this());
+}
+
+std::size_t Connection::next_destinations(std::span<iovec> places) {
+  const std::span<std::byte> buffer = buffers()->receive_buffer();
+  places[0] = {buffer.data(), buffer.size()};
   return 1;
 }
 
-void Connection::on_pieces(std::span<const iovec> pieces) {
+void Connection::on_received(std::span<const iovec> pieces) {
   for (const iovec& piece : pieces) {
     on_input({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
-    if (closed_ || finishing_) return;
+    if (closed_ || closing_) return;
   }
 }
 
 void Connection::update_reading() {
-  if (closed_ || reading_) return;
+  if (closed_ || reading_ || input_ended_) return;
   // While the peer does not take what it has asked for, it may not ask for more.
-  const bool wanted =
-      shut_ || writing_needs_input_ || (!finishing_ && wants_input() && (!writing_ || output_.size() < kHighWater / 2));
+  const bool wanted = output_ended_ || writing_needs_input_ ||
+                      (!closing_ && wants_input() && (!writing_ || output_.size() < kHighWater / 2));
   if (!wanted || reading_needs_output_) return;
   reading_ = true;
   if (stream_->has_input()) {
-    thread_->post([self = shared_from_this()] { self->on_readable(); });
+    loop()->post([self = shared_from_this()] { self->on_readable(); });
   } else {
     watch_.wait_readable(shared_from_this());
   }
@@ -157,52 +167,68 @@ void Connection::on_writable() {
 
 void Connection::flush() {
   flush_scheduled_ = false;
-  if (closed_ || shut_) return;
+  if (closed_ || output_ended_) return;
   std::array<iovec, kPieces> pieces;
+  std::size_t written = 0;
   while (!writing_) {
+    if (written >= kWrittenInOneGo) {
+      loop()->post([self = shared_from_this()] { self->need_flush(); });
+      return;
+    }
     if (output_.size() < kHighWater) on_flush();
     if (closed_ || output_.empty()) break;
     const std::size_t count = output_.gather(pieces.data(), pieces.size());
     const IoResult result = stream_->write({pieces.data(), count});
     if (result.state == IoResult::State::kWouldBlock) {
+      if (result.other_way && input_ended_) {
+        abort();
+        return;
+      }
       writing_ = true;
       writing_needs_input_ = result.other_way;
       if (!result.other_way && !reading_needs_output_) watch_.wait_writable(shared_from_this());
     } else if (result.state != IoResult::State::kOk) {
-      close();
+      abort();
       return;
     } else {
-      last_taken_ = thread_->sweeps();
+      last_taken_ = set_->sweeps();
       output_.consume(result.bytes);
+      written += result.bytes;
     }
   }
   if (closed_) return;
-  if (finishing_ && output_.empty()) {
+  if (closing_ && output_.empty()) {
     // The peer may still be sending. Closing now would make the kernel answer that with a reset, which can overtake
     // what was just sent; so what comes is thrown away until the peer ends too, or some time has passed.
-    shut_ = true;
+    output_ended_ = true;
     progress();
     stream_->end_output();
+    if (input_ended_) abort();
   }
   update_reading();
 }
 
 void Connection::sweep() {
   if (closed_) return;
-  const std::uint32_t idle = thread_->sweeps() - last_progress_;
-  if (shut_) {
-    if (idle >= kLingerSweeps) close();
+  const std::uint32_t idle = input_pace_.silent(set_->sweeps());
+  if (output_ended_) {
+    if (idle >= kLingerSweeps) abort();
     return;
   }
-  if (output_.empty()) last_taken_ = thread_->sweeps();
-  const bool deaf = thread_->sweeps() - last_taken_ >= thread_->idle_sweeps();
-  if (deaf || (idle >= thread_->idle_sweeps() && is_waiting_for_peer())) {
+  if (output_.empty()) last_taken_ = set_->sweeps();
+  const bool deaf = set_->sweeps() - last_taken_ >= set_->idle_sweeps();
+  if (deaf || (idle >= patience_ && is_waiting_for_peer())) {
     SERVOIR_DEBUG(std::string("closing a connection: the client has ") +
-                  (deaf ? "not read its answers" : "sent nothing") + " for too long");
-    close();
+                  (deaf ? "not read its answers" : "sent nothing, or not enough,") + " for too long");
+    abort();
     return;
   }
-  on_sweep();
+  // What a slow peer leaves here shall not keep a whole batch's memory.
+  if (had_output_) output_.move_out();
+  had_output_ = !output_.empty();
+  on_sweep(idle);
+  // More and more seldom: a peer that only waits need not see many of them.
+  if (!closed_ && input_ended_ && std::has_single_bit(++ended_sweeps_)) probe();
 }
 
 }  // namespace servoir

@@ -1,8 +1,8 @@
 // Connection: one accepted socket; reads, writes, backpressure and time-outs for the protocol on top of it.
 //
-// Received bytes are seen in the thread's shared buffer and must be used up or kept by the protocol before it returns.
+// Received bytes are seen in the loop's shared buffer; the protocol must use them up or keep them before it returns.
 // What is to be sent goes into output(); it leaves at the end of the turn. When the peer does not take it, the protocol
-// is asked for no more (on_flush), and no more is read. Belongs to its IoThread.
+// is asked for no more (on_flush), and no more is read. Belongs to the thread of its set's loop.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,12 @@
 #include <memory>
 #include <span>
 
+#include "memory/memory_budget.h"
 #include "net/byte_stream.h"
-#include "net/io_thread.h"
+#include "net/connection_set.h"
+#include "net/fd_watch.h"
 #include "net/output_queue.h"
+#include "net/pace.h"
 
 namespace servoir {
 
@@ -20,74 +23,101 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
  public:
   // Bytes in output() from which on the protocol should wait with more.
   static constexpr std::size_t kHighWater = 1U << 20U;
-  // Pieces that input is received into in one go, at most.
-  static constexpr std::size_t kInputPieces = 32;
+  // Places that input is received into in one go, at most.
+  static constexpr std::size_t kMostDestinations = 32;
 
   // `listener`: number of the listener that accepted it.
-  Connection(IoThread* thread, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener);
+  Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener);
   ~Connection() override;
 
   void start();
-  // Now, without sending what waits. on_closed() is called once.
-  void close();
-  // Now, after telling the peer why as far as its socket takes that at once.
-  void shut_down();
+  // Closes immediately; unsent output is dropped. on_closed() is called once.
+  void abort();
+  // Sends a last message if the socket accepts it without blocking, then closes.
+  void goodbye();
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::uint32_t listener() const { return listener_; }
+  // What the requests of this connection may have together, until they are answered.
+  [[nodiscard]] MemoryBudget* request_budget() {
+    if (request_budget_ == nullptr) request_budget_ = std::make_shared<MemoryBudget>(set_->request_bytes());
+    return request_budget_.get();
+  }
 
-  void flush();  // by IoThread, at the end of a turn
-  void sweep();  // by IoThread
+  void flush();  // by the set, at the end of a turn
+  void sweep();  // by the set
   void on_readable() final;
   void on_writable() final;
+  void on_hangup() final { abort(); }
 
  protected:
   // Bytes have come.
   virtual void on_input(std::span<const std::byte> bytes) = 0;
-  // Where to put the next bytes that come: fills in pieces, at most kInputPieces, and returns how many. on_pieces()
-  // then gets those that were filled, cut to what came. The thread's receive buffer and on_input() by default.
-  virtual std::size_t place_input(std::span<iovec> pieces);
-  virtual void on_pieces(std::span<const iovec> pieces);
-  // The peer will send no more. Closes by default.
-  virtual void on_input_end() { close(); }
+  // Where to receive the next bytes: fills in places, at most kMostDestinations, and returns how many. on_received()
+  // then gets those that were filled, cut to what came. The loop's receive buffer and on_input() by default.
+  virtual std::size_t next_destinations(std::span<iovec> places);
+  virtual void on_received(std::span<const iovec> pieces);
+  // The peer will send no more, but may still read: that it has gone altogether shows in a reset, or in output that is
+  // answered by a reset. Closes by default.
+  virtual void on_input_end() { abort(); }
   // Fill output() up to kHighWater.
   virtual void on_flush() {}
   // Whether more input can be used now. Looked at after each flush.
   [[nodiscard]] virtual bool wants_input() const { return true; }
   // Whether the peer owes something, so that a time without any progress is an end.
   [[nodiscard]] virtual bool is_waiting_for_peer() const = 0;
-  virtual void on_sweep() {}
+  // Every ConnectionTimeouts::sweep. `silent`: how many of them ago the last progress was.
+  virtual void on_sweep(std::uint32_t /*silent*/) {}
+  // The peer has ended its input a while ago: puts something into output() that means nothing to a peer that waits for
+  // its answers, and that the kernel of a peer that has gone answers with a reset. Where the protocol has such a thing.
+  virtual void probe() {}
   // The server is about to close the connection: put what there is to say into output().
-  virtual void on_shutdown() {}
+  virtual void on_goodbye() {}
   // The connection is over: let go of all that is under way.
   virtual void on_closed() = 0;
 
-  [[nodiscard]] IoThread* thread() const { return thread_; }
+  [[nodiscard]] ConnectionSet* set() const { return set_; }
+  [[nodiscard]] EventLoop* loop() const { return set_->loop(); }
+  [[nodiscard]] IoBuffers* buffers() const { return set_->buffers(); }
   [[nodiscard]] OutputQueue& output() { return output_; }
+  [[nodiscard]] const OutputQueue& output() const { return output_; }
+  // Whether the peer has ended its side.
+  [[nodiscard]] bool input_ended() const { return input_ended_; }
   void need_flush();
-  // Send what is in output(), then end: the peer is given a while to read it.
-  void finish();
-  // Something happened that restarts the time-out.
-  void progress() { last_progress_ = thread_->sweeps(); }
+  // Sends what is in output(), then closes: the peer is given a while to read it.
+  void close_after_output();
+  // Something happened that restarts the time-out, which is then of so many sweeps. Within it `least` bytes have to
+  // come, and in each one after it.
+  void expect(std::uint64_t least, std::uint32_t sweeps) {
+    input_pace_.restart(set_->sweeps(), least);
+    patience_ = sweeps;
+  }
+  void progress() { expect(1, set_->idle_sweeps()); }
 
  private:
   void read_input();
   void update_reading();
+  void end_input();
 
-  IoThread* const thread_;
+  ConnectionSet* const set_;
   FdWatch watch_;
   const std::unique_ptr<ByteStream> stream_;
   const std::uint32_t listener_;
+  std::shared_ptr<MemoryBudget> request_budget_;  // null until somebody asks for it: most connections are idle
   OutputQueue output_;
-  std::uint32_t last_progress_ = 0;  // sweep in which something came or was said to be progress
-  std::uint32_t last_taken_ = 0;     // sweep in which the peer took something, or owed nothing
+  Pace input_pace_;
+  std::uint32_t patience_ = 0;      // sweeps without progress after which a peer that owes something is given up
+  std::uint32_t ended_sweeps_ = 0;  // since the peer has ended its side
+  std::uint32_t last_taken_ = 0;    // sweep in which the peer took something, or owed nothing
+  bool had_output_ = false;         // at the last sweep
   bool flush_scheduled_ = false;
   bool reading_ = false;  // waits for input
   bool writing_ = false;  // waits until the socket takes more
   // TLS has to send before it can receive, or the other way round.
   bool reading_needs_output_ = false;  // the wait for room serves a read
   bool writing_needs_input_ = false;   // the wait for input serves a write
-  bool finishing_ = false;             // no input is used any more
-  bool shut_ = false;                  // our side is ended; what still comes is thrown away
+  bool closing_ = false;               // close_after_output() was called: no input is used any more
+  bool input_ended_ = false;           // the peer's side is ended
+  bool output_ended_ = false;          // our side is ended; what still comes is thrown away
   bool closed_ = false;
 };
 

@@ -1,8 +1,10 @@
 #include "net/listener.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,6 +17,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "net/fd_watch.h"
+#include "net/timer.h"
 
 namespace servoir {
 namespace {
@@ -23,6 +27,13 @@ constexpr int kBacklog = 4096;
 constexpr int kAcceptsInOneGo = 64;
 constexpr std::chrono::milliseconds kPause{100};
 constexpr std::chrono::seconds kLogEvery{10};
+// A peer that has lost its network or its power says nothing about it. A silent one is asked by TCP after a minute, and
+// given up when it has not answered, or has not taken what was sent, for so long.
+constexpr int kSilentSeconds = 60;
+constexpr int kAskAgainSeconds = 15;
+constexpr int kDeadMilliseconds = 120'000;
+// Descriptors that clients may not have: a worker that has to be started again needs some.
+constexpr rlim_t kReserve = 64;
 
 Status cannot_listen(const Address& address, std::string_view why) {
   return Status::InvalidArgument("cannot listen on '" + address.text() + "': " + std::string(why));
@@ -63,6 +74,17 @@ Result<ListeningSockets> open_unix(const Address& address) {
 // A name of digits and dots is meant as an address; asking a name server about it would take time and make no sense.
 bool looks_numeric(std::string_view host) { return host.find_first_not_of("0123456789.") == std::string_view::npos; }
 
+// Accepted sockets inherit the options of the one that listens.
+void set_options_of_connections(int fd) {
+  const auto set = [fd](int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof(value)); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kSilentSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kAskAgainSeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kDeadMilliseconds / 1000 / kAskAgainSeconds);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, kDeadMilliseconds);
+}
+
 // Returns 0 or an errno value.
 int open_tcp(const addrinfo& info, std::uint16_t port, UniqueFd* listening) {
   UniqueFd socket(::socket(info.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
@@ -72,6 +94,7 @@ int open_tcp(const addrinfo& info, std::uint16_t port, UniqueFd* listening) {
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   // An IPv6 wildcard would otherwise take the IPv4 port of another server as well.
   if (info.ai_family == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+  set_options_of_connections(socket.get());
   sockaddr_storage name{};
   std::memcpy(&name, info.ai_addr, info.ai_addrlen);
   if (info.ai_family == AF_INET6) {
@@ -131,12 +154,25 @@ Result<ListeningSockets> open_listening_sockets(const Address& address) {
   return result;
 }
 
+// 0, or an errno value that says why no client should be given a descriptor now.
+int room_for_a_client(int any_fd) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return errno;
+  // The kernel gives the lowest number that is free, so it tells how many are taken at least.
+  const UniqueFd lowest(::fcntl(any_fd, F_DUPFD_CLOEXEC, 0));
+  if (!lowest.valid()) return errno == EINVAL ? EMFILE : errno;  // EINVAL: the limit is 0
+  const rlim_t reserve = std::min(kReserve, limit.rlim_cur / 4);
+  return static_cast<rlim_t>(lowest.get()) < limit.rlim_cur - reserve ? 0 : EMFILE;
+}
+
 class Listener::Acceptor final : public FdEvents, public std::enable_shared_from_this<Acceptor> {
  public:
-  Acceptor(IoThread* thread, UniqueFd socket, std::function<void(UniqueFd)> accepted)
-      : watch_(thread, std::move(socket)),
+  Acceptor(EventLoop* loop, UniqueFd socket, std::function<void(UniqueFd)> accepted,
+           std::function<std::string()> refusal)
+      : watch_(loop, std::move(socket)),
         accepted_(std::move(accepted)),
-        retry_(thread, [this] { watch_.wait_readable(shared_from_this()); }) {}
+        refusal_(std::move(refusal)),
+        retry_(loop, [this] { watch_.wait_readable(shared_from_this()); }) {}
 
   void start() { watch_.wait_readable(shared_from_this()); }
 
@@ -147,6 +183,14 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
 
   void on_readable() override {
     for (int i = 0; i < kAcceptsInOneGo; ++i) {
+      if (const int error = room_for_a_client(watch_.fd()); error != 0) {
+        pause(error);
+        return;
+      }
+      if (const std::string why = refusal_ ? refusal_() : std::string(); !why.empty()) {
+        pause(why);
+        return;
+      }
       UniqueFd socket(::accept4(watch_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!socket.valid()) {
         if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -154,8 +198,6 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
         pause(errno);
         return;
       }
-      const int on = 1;
-      ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails on Unix sockets, which need none
       accepted_(std::move(socket));
     }
     watch_.wait_readable(shared_from_this());
@@ -163,26 +205,29 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
 
  private:
   void pause(int error) {
+    pause(std::generic_category().message(error) + ". More connections need a higher limit of open files (ulimit -n)");
+  }
+  void pause(const std::string& why) {
     const Clock::time_point now = Clock::now();
     if (now - last_log_ >= kLogEvery) {
       last_log_ = now;
-      SERVOIR_WARNING("cannot accept a connection: " + std::generic_category().message(error) +
-                      "; accepting again as soon as there is room. More connections need a higher limit of open files "
-                      "(ulimit -n)");
+      SERVOIR_WARNING("cannot accept a connection for the moment: " + why);
     }
     retry_.set(now + kPause);
   }
 
   FdWatch watch_;
   const std::function<void(UniqueFd)> accepted_;
+  const std::function<std::string()> refusal_;
   Timer retry_;
   Clock::time_point last_log_{};
 };
 
-Listener::Listener(IoThread* thread, ListeningSockets sockets, std::function<void(UniqueFd)> accepted)
+Listener::Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(UniqueFd)> accepted,
+                   const std::function<std::string()>& refusal)
     : bound_(std::move(sockets.bound)) {
   for (UniqueFd& socket : sockets.sockets) {
-    acceptors_.push_back(std::make_shared<Acceptor>(thread, std::move(socket), accepted));
+    acceptors_.push_back(std::make_shared<Acceptor>(loop, std::move(socket), accepted, refusal));
   }
   struct stat file {};
   if (bound_.is_unix && ::lstat(bound_.path.c_str(), &file) == 0) inode_ = file.st_ino;

@@ -1,7 +1,9 @@
-// Listener: listening sockets of one address; accepted connections go to the I/O threads in turn.
+// Listener: the listening sockets of one address; it hands each accepted connection to its owner.
 //
-// When the process has no descriptor left it stops accepting for a moment (the clients wait in the kernel's queue) and
-// says so in the log. Belongs to the I/O thread that it was made for; open() may be called on any thread.
+// When the process has hardly any descriptor left, or its owner wants no more connections, it stops accepting for a
+// moment (the clients wait in the kernel's queue) and says so in the log: the last 64, or a quarter of a low limit, are
+// left for what the server itself opens. Belongs to the thread of its loop; open_listening_sockets() may be called on
+// any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +17,7 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "net/address.h"
-#include "net/io_thread.h"
+#include "net/event_loop.h"
 
 namespace servoir {
 
@@ -29,13 +31,15 @@ struct ListeningSockets {
 
 class Listener {
  public:
-  // `accepted` is called in `thread` with each connected socket (non-blocking).
-  Listener(IoThread* thread, ListeningSockets sockets, std::function<void(UniqueFd)> accepted);
-  ~Listener();  // in `thread`, or when it has stopped; the port is free then, and a Unix socket's file is gone
+  // `accepted` is called in the loop with each connected socket (non-blocking). `refusal`, where it is given, says why
+  // no connection may be accepted now; an empty text: it may.
+  Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(UniqueFd)> accepted,
+           const std::function<std::string()>& refusal = {});
+  ~Listener();  // in the loop, or when it has stopped; the port is free then, and a Unix socket's file is gone
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // In `thread`.
+  // In the loop.
   void start();
   [[nodiscard]] const Address& address() const { return bound_; }
 

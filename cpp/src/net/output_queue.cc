@@ -76,7 +76,7 @@ std::size_t OutputQueue::gather(iovec* pieces, std::size_t most) const {
       pieces[n++] = piece_of(segment.bytes);
       continue;
     }
-    // A payload shows one run at a time; what lies behind it has to wait until that has been sent.
+    // A payload shows one run at a time; what follows it has to wait until that has been sent.
     const std::string_view run = segment.payload->front(segment.payload->remaining(), nullptr);
     pieces[n++] = piece_of(run);
     if (run.size() < segment.payload->remaining()) break;
@@ -108,6 +108,14 @@ void OutputQueue::consume(std::size_t bytes) {
   } else if (first_ >= 64 && first_ * 2 >= segments_.size()) {
     segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(first_));
     first_ = 0;
+  }
+}
+
+void OutputQueue::move_out() {
+  for (std::size_t i = first_; i < segments_.size(); ++i) {
+    Segment& segment = segments_[i];
+    if (segment.block) servoir::move_out(&segment.block, &segment.bytes);
+    if (segment.payload) segment.payload->move_out();
   }
 }
 

@@ -1,6 +1,6 @@
 // OutputQueue: bytes on their way to a socket, sent with writev.
 //
-// Small pieces are copied, one behind the other, into chunks; tensors stay in the arena and the queue holds a share in
+// Small pieces are copied into chunks, next to each other; tensors stay in the arena and the queue holds a share in
 // their block until the socket has taken them; a Payload can be handed over whole. Chunks come from and go back to a
 // ChunkPool, so that a connection with nothing to send holds none. Belongs to one I/O thread.
 #pragma once
@@ -47,6 +47,8 @@ class OutputQueue {
   // after consume().
   [[nodiscard]] std::size_t gather(iovec* pieces, std::size_t most) const;
   void consume(std::size_t bytes);
+  // What waits here keeps no more of the arena than it has bytes (move_out() of payload.h).
+  void move_out();
   void clear();
 
  private:

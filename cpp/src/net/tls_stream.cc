@@ -155,13 +155,17 @@ class Context final : public TlsContext, public std::enable_shared_from_this<Con
   // A client that names protocols (RFC 7301) and not ours would not understand us.
   static int choose_protocol(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chosen_size,
                              const unsigned char* offered, unsigned int offered_size, void* self) {
-    const std::string& wanted = static_cast<const Context*>(self)->protocol_;
-    for (unsigned int i = 0; i < offered_size; i += offered[i] + 1U) {
-      if (offered[i] == wanted.size() && i + offered[i] < offered_size &&
-          std::memcmp(offered + i + 1, wanted.data(), wanted.size()) == 0) {
-        *chosen = offered + i + 1;
-        *chosen_size = offered[i];
-        return SSL_TLSEXT_ERR_OK;
+    const std::string_view ours = static_cast<const Context*>(self)->protocol_;
+    // What speaks 1.1 speaks 1.0 as well, which some clients offer alone.
+    const std::array<std::string_view, 2> wanted = {ours, ours == "http/1.1" ? "http/1.0" : ours};
+    for (const std::string_view protocol : wanted) {
+      for (unsigned int i = 0; i < offered_size; i += offered[i] + 1U) {
+        if (offered[i] == protocol.size() && i + offered[i] < offered_size &&
+            std::memcmp(offered + i + 1, protocol.data(), protocol.size()) == 0) {
+          *chosen = offered + i + 1;
+          *chosen_size = offered[i];
+          return SSL_TLSEXT_ERR_OK;
+        }
       }
     }
     return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -209,7 +213,7 @@ IoResult TlsStream::read(std::span<const iovec> pieces) {
         continue;
       }
       const IoResult result = not_moved(returned, true);
-      // A read that has to send first (the answer to a key update) leaves behind it what has already been received.
+      // A read that has to send first (the answer to a key update) keeps what has already been received for later.
       drained_ = result.state == IoResult::State::kWouldBlock && !result.other_way;
       over_ = result.state != IoResult::State::kWouldBlock;
       // What came before the end is told first; the next read meets the end again.
@@ -221,7 +225,7 @@ IoResult TlsStream::read(std::span<const iovec> pieces) {
   return {IoResult::State::kOk, total, 0};
 }
 
-// A record that the socket did not take has to be offered again as it was, or with more behind it: what is gathered
+// A record that the socket did not take has to be offered again as it was, or with more after it: what is gathered
 // from the same bytes later is never less, since output is only added at the end.
 std::span<const std::byte> TlsStream::next_record(std::span<const iovec> pieces, std::size_t used) {
   // OpenSSL keeps what it has encrypted, so the plain bytes are needed for one call only.

@@ -52,7 +52,7 @@ char* print_usual(float value, char* to) {
   constexpr std::uint32_t kFraction = (1U << 23U) - 1;
   const double exact = value;
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  // Digits before the point, less than 1 for zeros behind it: first from the power of two (0.30103 is log10(2)).
+  // Digits before the point, less than 1 for zeros after it: first from the power of two (0.30103 is log10(2)).
   const int power_of_two = static_cast<int>(bits >> 23U) - 127;
   int place = (power_of_two * 1233 >> 12) + 1;
   place += exact >= kFirstOfPlace[static_cast<std::size_t>(place + 4)] ? 1 : 0;
@@ -83,7 +83,7 @@ char* print_usual(float value, char* to) {
   } else {
     point = to + place;
     print_nine(digits, to);
-    std::array<char, 8> behind;  // nine digits have at most eight behind the point
+    std::array<char, 8> behind;  // nine digits have at most eight after the point
     std::memcpy(behind.data(), point, behind.size());
     *point = '.';
     std::memcpy(point + 1, behind.data(), behind.size());

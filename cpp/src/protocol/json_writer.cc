@@ -1,7 +1,6 @@
 #include "protocol/json_writer.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -12,26 +11,20 @@
 #include "protocol/base64.h"
 #include "protocol/float_text.h"
 #include "protocol/utf8.h"
+#include "tensor/half.h"
 
 namespace servoir {
 namespace {
 
-// A half as it lies in memory.
+// The floats of 16 bits are printed as the floats of 32 bits that they are.
 struct Float16 {
-  std::uint16_t bits;
+  static float widened(std::uint16_t bits) { return from_float16(bits); }
 };
-
-float widened(Float16 half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000U) << 16U;
-  const std::uint32_t exponent = (half.bits >> 10U) & 0x1FU;
-  const std::uint32_t fraction = half.bits & 0x3FFU;
-  if (exponent == 0) {  // zero and subnormals: fraction * 2^-24
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-    return sign == 0 ? magnitude : -magnitude;
-  }
-  const std::uint32_t wide = exponent == 0x1F ? 0xFFU : exponent + 112U;
-  return std::bit_cast<float>(sign | wide << 23U | fraction << 13U);
-}
+struct Bfloat16 {
+  static float widened(std::uint16_t bits) { return from_bfloat16(bits); }
+};
+template <typename T>
+constexpr bool kIsHalf = std::is_same_v<T, Float16> || std::is_same_v<T, Bfloat16>;
 
 template <typename T>
 char* print(T value, char* to, std::size_t room) {
@@ -60,8 +53,9 @@ constexpr std::array<bool, 256> kEscaped = [] {
 }  // namespace
 
 void JsonWriter::flush() {
-  out_->append(std::string_view(buffer_.data(), used_));
+  if (!full_) out_->append(std::string_view(buffer_.data(), used_));  // else a loop only comes to its end
   used_ = 0;
+  full_ = full_ || out_->size() > most_ || (has_room_ && !has_room_(out_->size()));
 }
 
 char* JsonWriter::room() {
@@ -73,7 +67,7 @@ void JsonWriter::raw(std::string_view text) {
   if (text.size() > buffer_.size() - used_) {
     flush();
     if (text.size() >= buffer_.size()) {
-      out_->append(text);
+      if (!full_) out_->append(text);
       return;
     }
   }
@@ -128,10 +122,10 @@ template <typename T>
 void JsonWriter::number(const std::byte* from) {
   char* const to = room();
   char* after = to;
-  if constexpr (std::is_same_v<T, Float16>) {
-    Float16 half;
-    std::memcpy(&half, from, sizeof(half));
-    after = print(widened(half), to, kSpare);
+  if constexpr (kIsHalf<T>) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, from, sizeof(bits));
+    after = print(T::widened(bits), to, kSpare);
   } else if constexpr (std::is_same_v<T, bool>) {
     after = print(*from != std::byte{0}, to, kSpare);
   } else {
@@ -148,12 +142,13 @@ const std::byte* JsonWriter::array(const Shape& shape, std::uint32_t depth, cons
   const std::int64_t count = shape.dims[depth];
   raw("[");
   if (depth + 1 < shape.rank) {
-    for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t i = 0; i < count && !full_; ++i) {
       if (i != 0) raw(",");
       from = array<T>(shape, depth + 1, from);
     }
   } else {
-    for (std::int64_t i = 0; i < count; ++i, from += sizeof(T)) {
+    constexpr std::size_t kBytes = kIsHalf<T> ? sizeof(std::uint16_t) : sizeof(T);
+    for (std::int64_t i = 0; i < count; ++i, from += kBytes) {
       number<T>(from);
       buffer_[used_++] = ',';  // a number leaves room for it
     }
@@ -173,10 +168,41 @@ void JsonWriter::numbers(const TensorRef& value) {
   }
 }
 
-void JsonWriter::base64(const TensorRef& value) {
+void JsonWriter::text(DataType dtype, std::string_view value) {
+  if (dtype == DataType::kString) {
+    string(value);
+  } else {
+    base64(std::as_bytes(std::span(value)));
+  }
+}
+
+// The dimensions from `depth` on. An element that is not whole is null, as is what comes after it.
+void JsonWriter::text_array(DataType dtype, const Shape& shape, std::uint32_t depth, TextReader* texts) {
+  raw("[");
+  for (std::int64_t i = 0; i < shape.dims[depth] && !full_; ++i) {
+    if (i != 0) raw(",");
+    std::string_view element;
+    if (depth + 1 < shape.rank) {
+      text_array(dtype, shape, depth + 1, texts);
+    } else if (texts->next(&element)) {
+      text(dtype, element);
+    } else {
+      raw("null");
+    }
+  }
+  raw("]");
+}
+
+void JsonWriter::texts(const TensorRef& value) {
+  std::span<const std::byte> bytes;
+  if (value.bytes != 0) bytes = {value.data(), static_cast<std::size_t>(value.bytes)};
+  if (value.shape.rank == 0) return text(value.dtype, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  TextReader reader(bytes);
+  text_array(value.dtype, value.shape, 0, &reader);
+}
+
+void JsonWriter::base64(std::span<const std::byte> rest) {
   raw("{\"b64\":\"");
-  std::span<const std::byte> rest;
-  if (value.bytes != 0) rest = {value.data(), static_cast<std::size_t>(value.bytes)};
   while (!rest.empty()) {
     // Whole triples until the last piece, so that padding comes at the end only.
     constexpr std::size_t kPiece = 3072;
@@ -193,7 +219,7 @@ void JsonWriter::base64(const TensorRef& value) {
 void JsonWriter::tensor(const TensorRef& value) {
   // Shapes come from workers; one that does not fit its bytes must not lead beyond them.
   if (const auto bytes = value.shape.byte_size(value.dtype);
-      !is_text(value.dtype) && !(bytes.ok() && *bytes == value.bytes)) {
+      is_text(value.dtype) ? !may_be_texts(value.shape, value.bytes) : !(bytes.ok() && *bytes == value.bytes)) {
     raw("null");
     return;
   }
@@ -228,6 +254,9 @@ void JsonWriter::tensor(const TensorRef& value) {
     case DataType::kFloat16:
       numbers<Float16>(value);
       break;
+    case DataType::kBfloat16:
+      numbers<Bfloat16>(value);
+      break;
     case DataType::kFloat32:
       numbers<float>(value);
       break;
@@ -235,11 +264,8 @@ void JsonWriter::tensor(const TensorRef& value) {
       numbers<double>(value);
       break;
     case DataType::kString:
-      string(value.bytes == 0 ? std::string_view()
-                              : std::string_view(reinterpret_cast<const char*>(value.data()), value.bytes));
-      break;
     case DataType::kBytes:
-      base64(value);
+      texts(value);
       break;
     case DataType::kUnknown:
       raw("null");

@@ -1,31 +1,43 @@
 // JsonWriter: JSON text at the end of a Payload, through a small buffer.
 //
-// The caller puts the punctuation. Belongs to one thread; the text is complete once flush() was called.
+// The caller writes the punctuation between values. Belongs to one thread; the text is complete once flush() was
+// called.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string_view>
 
 #include "memory/payload.h"
 #include "memory/tensor_ref.h"
+#include "tensor/text_array.h"
 
 namespace servoir {
 
 class JsonWriter {
  public:
-  explicit JsonWriter(Payload* out) : out_(out) {}
+  // Whether `out` may have so many bytes.
+  using Room = std::function<bool(std::uint64_t bytes)>;
+
+  // Stops inside of a tensor once about `most` bytes are in `out`, or it has no room: what was written is then of no
+  // use.
+  explicit JsonWriter(Payload* out, std::uint64_t most = UINT64_MAX, const Room& room = {})
+      : out_(out), most_(most), has_room_(room) {}
   JsonWriter(const JsonWriter&) = delete;
   JsonWriter& operator=(const JsonWriter&) = delete;
 
   void raw(std::string_view text);
-  // Quoted and escaped; what is not UTF-8 in it becomes U+FFFD.
+  // Writes the text quoted and escaped; bytes that are not UTF-8 become U+FFFD.
   void string(std::string_view text);
-  // Numbers as a bare value or nested arrays by the shape, floats always with a fraction or an exponent, NaN and
-  // infinity as null; bytes as {"b64": …}.
+  // Writes a bare value, or nested arrays by the shape. Floats always have a fraction or an exponent, NaN and infinity
+  // are null, bytes are {"b64": …}.
   void tensor(const TensorRef& value);
   void flush();
+  // Whether it has stopped.
+  [[nodiscard]] bool full() const { return full_; }
 
  private:
   template <typename T>
@@ -34,7 +46,10 @@ class JsonWriter {
   const std::byte* array(const Shape& shape, std::uint32_t depth, const std::byte* from);
   template <typename T>
   void number(const std::byte* from);
-  void base64(const TensorRef& value);
+  void texts(const TensorRef& value);
+  void text_array(DataType dtype, const Shape& shape, std::uint32_t depth, TextReader* texts);
+  void text(DataType dtype, std::string_view value);
+  void base64(std::span<const std::byte> rest);
   // Where the next kSpare bytes go.
   char* room();
 
@@ -42,6 +57,9 @@ class JsonWriter {
   static constexpr std::size_t kSpare = 64;
 
   Payload* out_;
+  const std::uint64_t most_;
+  const Room has_room_;
+  bool full_ = false;
   std::size_t used_ = 0;
   std::array<char, 16384> buffer_;
 };

@@ -9,7 +9,7 @@
 namespace servoir {
 
 struct Outcome {
-  // The one error of the whole answer: the request's own, or that of all its instances alike. Null otherwise.
+  // The error of the whole answer: that of the request, or the same error of all its instances. Null if there is none.
   const Status* folded = nullptr;
   std::uint32_t failed = 0;  // instances with an error, when not folded
 };

@@ -1,4 +1,4 @@
-// UTF-8: strings of tensors must be it, error texts are made it. Pure functions; any thread.
+// UTF-8: strings of tensors are checked, error texts are repaired. Pure functions; any thread.
 #pragma once
 
 #include <string>

@@ -5,8 +5,8 @@
 namespace servoir {
 namespace {
 
-constexpr std::uint64_t kTripNs = 1'000'000;        // a trip costs about 1 % of it
-constexpr std::uint64_t kShortBatchNs = 5'000'000;  // as long as another lane may be left without work
+constexpr std::uint64_t kTripNs = 1'000'000;        // a trip to the worker costs about 1 % of this
+constexpr std::uint64_t kShortBatchNs = 5'000'000;  // another lane may be left without work for this long
 
 }  // namespace
 

@@ -2,9 +2,10 @@
 //
 // A group holds spans whose inputs agree in dtype and shape (and, for inputs of a model that have no batch dimension,
 // in content). Groups are kept in the order of their oldest span, so that the oldest instance is always served next.
-// Used under the scheduler's lock only.
+// It is used under its scheduler's lock only.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -14,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "schedule/form.h"
 #include "schedule/graph.h"
 #include "schedule/request.h"
 
@@ -29,12 +31,10 @@ struct Span {
   std::uint64_t order = 0;    // smaller is older
 };
 
-// What a stage input looks like to the callee.
-struct InputForm {
-  DataType dtype = DataType::kUnknown;
-  Shape row_shape;
-  bool operator==(const InputForm&) const = default;
-};
+// The parts of the spans whose instances still want to run: they have no error, and their request is not answered.
+[[nodiscard]] std::vector<Span> those_wanted(const std::vector<Span>& spans);
+// Takes the first `rows` instances off the spans.
+[[nodiscard]] std::vector<Span> cut_off(std::vector<Span>* spans, std::uint32_t rows);
 
 class CalleeQueue {
  public:
@@ -52,37 +52,35 @@ class CalleeQueue {
 
   [[nodiscard]] const CalleeSpec& spec() const { return *spec_; }
 
-  // Whether the instance's inputs fit the callee (always, for a function); says what does not.
-  [[nodiscard]] Status check_instance(const Request& request, std::uint32_t stage, std::uint32_t instance) const;
-  // Queues the instances [first, first + count), all of which check_instance accepts.
-  void push(const std::shared_ptr<Request>& request, std::uint32_t stage, std::uint32_t first, std::uint32_t count,
-            Clock::time_point now, std::uint64_t order);
-  // Puts spans of a batch that was not run back to where they were.
+  // Queues a run. Its instances are numbered by age from `order` on.
+  void push(const std::shared_ptr<Request>& request, const AlikeRun& run, Clock::time_point now, std::uint64_t order);
+  // Puts the spans of a batch that was not run back to their places.
   void put_back(const std::vector<Span>& spans);
-  // The group whose oldest span is the oldest of all; nullptr when nothing waits.
+  // The group whose oldest span is the oldest of all, or nullptr if nothing waits.
   [[nodiscard]] Group* front() { return by_age_.empty() ? nullptr : by_age_.begin()->second; }
+  // The oldest group of which so many instances wait, or nullptr.
+  [[nodiscard]] Group* full(std::uint64_t rows);
   [[nodiscard]] bool empty() const { return by_age_.empty(); }
-  [[nodiscard]] std::uint64_t waiting() const { return waiting_; }
-  // Takes up to `rows` instances off the group, oldest first, leaving out those that no longer want to run. A span is
+  // Any thread may ask.
+  [[nodiscard]] std::uint64_t waiting() const { return waiting_.load(std::memory_order_relaxed); }
+  // Takes up to `rows` instances out of the group, oldest first, and drops those that no longer want to run. A span is
   // cut where needed.
   [[nodiscard]] std::vector<Span> take(Group* group, std::uint64_t rows);
-  // Drops spans of requests that are answered.
+  // Drops the spans of requests that have been answered.
   void sweep();
-  // Removes everything; returns the requests.
+  // Removes everything, and returns the requests.
   std::vector<std::shared_ptr<Request>> clear();
 
  private:
-  Group* group_for(const Request& request, std::uint32_t stage, std::uint32_t instance);
-  // The group's oldest span was of this order and is now another, or gone: files it anew, or drops it.
+  Group* group_for(const Request& request, const AlikeRun& run);
+  // The group's oldest span, which was of this order, is gone: files the group by its next span, or drops it.
   void aged(Group* group, std::uint64_t old_order);
-  [[nodiscard]] InputForm form_of(const Request& request, std::uint32_t stage, std::uint32_t instance,
-                                  std::uint32_t input) const;
-  [[nodiscard]] std::string unbatched_bytes(const Request& request, std::uint32_t stage, std::uint32_t instance) const;
+  void set_waiting(std::uint64_t instances) { waiting_.store(instances, std::memory_order_relaxed); }
 
   const CalleeSpec* spec_;
   std::unordered_multimap<std::uint64_t, std::unique_ptr<Group>> groups_;
-  std::map<std::uint64_t, Group*> by_age_;  // order of the oldest span → group, those not empty
-  std::uint64_t waiting_ = 0;
+  std::map<std::uint64_t, Group*> by_age_;  // the groups that are not empty, by the order of their oldest span
+  std::atomic<std::uint64_t> waiting_{0};   // changed under the scheduler's lock only
 };
 
 }  // namespace servoir

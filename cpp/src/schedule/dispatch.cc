@@ -1,50 +1,69 @@
-// Closing batches and posting them to lanes.
+// The scheduler's steps that close batches and post them to lanes.
 #include <algorithm>
 
-#include "base/checked.h"
 #include "schedule/batch_policy.h"
-#include "schedule/scheduler_impl.h"
+#include "schedule/version_scheduler.h"
 
 namespace servoir {
 namespace {
 
-// Later stages first: what is in the pipeline leaves it before anything new comes in. Calls come before all, a lane
-// waits for them.
-std::uint32_t depth_of(const Span& span) { return span.request->progress.internal ? ~0U : span.stage; }
+// A callee whose part of a batch waits for an idle lane lets so many full batches of younger requests be queued on that
+// lane ahead of it, which keeps the lane busy. After that the lane is kept for it.
+constexpr std::uint32_t kMostPassedOver = 4;
 
 }  // namespace
 
-void Scheduler::Impl::mark_ready(CalleeState* callee) {
+void VersionScheduler::mark_ready(CalleeState* callee) {
   if (callee->ready) return;
   callee->ready = true;
-  ready.push_back(callee);
+  ready_.push_back(callee);
 }
 
-void Scheduler::Impl::pump(Clock::time_point now, Deferred* later) {
+void VersionScheduler::dispatch_all(Deferred* later) {
+  grant_wishes(later);
   bool progress = true;
-  while (progress && !ready.empty()) {
+  while (progress && !ready_.empty()) {
     progress = false;
-    std::erase_if(ready, [](CalleeState* callee) {
-      if (!callee->queue.empty()) return false;
+    std::erase_if(ready_, [](CalleeState* callee) {
+      if (!callee->queue.empty() || !callee->suspects.empty()) return false;
       callee->ready = false;
       return true;
     });
-    if (ready.size() > 1) {
-      std::sort(ready.begin(), ready.end(), [](CalleeState* a, CalleeState* b) {
-        const Span& x = a->queue.front()->oldest();
-        const Span& y = b->queue.front()->oldest();
-        if (depth_of(x) != depth_of(y)) return depth_of(x) > depth_of(y);
-        return x.order < y.order;
+    if (ready_.size() > 1) {
+      // The oldest request first, whichever stage it has come to. Within a method that is the later stage, so that what
+      // is in the pipeline leaves it before anything new comes in; across methods nothing waits for requests that came
+      // after it, however many there are.
+      std::sort(ready_.begin(), ready_.end(), [](CalleeState* a, CalleeState* b) {
+        const Span& x = a->oldest();
+        const Span& y = b->oldest();
+        if (x.request->progress.arrival != y.request->progress.arrival) {
+          return x.request->progress.arrival < y.request->progress.arrival;
+        }
+        return x.stage != y.stage ? x.stage > y.stage : x.order < y.order;
       });
     }
-    for (std::size_t i = 0; i < ready.size() && !progress; ++i) progress = dispatch(ready[i], now, later);
+    ++pass_;
+    for (std::size_t i = 0; i < ready_.size() && !progress; ++i) {
+      LaneState* lane = nullptr;
+      progress = dispatch(ready_[i], &lane, later);
+      if (lane == nullptr) continue;
+      if (progress) {
+        ready_[i]->passed_over = 0;
+        for (std::size_t k = 0; k < i; ++k) {
+          if (std::find(ready_[k]->lanes.begin(), ready_[k]->lanes.end(), lane) != ready_[k]->lanes.end()) {
+            ++ready_[k]->passed_over;
+          }
+        }
+      } else if (ready_[i]->passed_over >= kMostPassedOver) {
+        for (LaneState* kept : ready_[i]->lanes) kept->kept_in_pass = pass_;
+      }
+    }
   }
 }
 
-// Posts at most one batch of the callee; whether it did.
-bool Scheduler::Impl::dispatch(CalleeState* callee, Clock::time_point now, Deferred* later) {
-  CalleeQueue::Group* group = callee->queue.front();
-  if (group == nullptr) return false;
+// Posts at most one batch of the callee, and returns whether it did. *chosen is the lane that got the batch or is not
+// free for it; it is null if the callee waits for something else.
+bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferred* later) {
   LaneState* best = nullptr;
   std::uint64_t idle = 0;
   for (LaneState* lane : callee->lanes) {
@@ -57,78 +76,81 @@ bool Scheduler::Impl::dispatch(CalleeState* callee, Clock::time_point now, Defer
   }
   if (best == nullptr) return false;
   const CalleeSpec& spec = callee->queue.spec();
-  std::uint64_t max_batch = std::min<std::uint64_t>(spec.max_batch, rows_that_fit(spec, best->port->max_record()));
+  std::uint64_t max_batch = std::min<std::uint64_t>(spec.max_batch, rows_that_fit(spec, best->outbox->max_record()));
   if (spec.called_singly) max_batch = rows_of_a_trip(max_batch, callee->ns_per_row);
+  RunningTask task;
+  task.callee = callee->index;
+  if (callee->suspects_first()) {
+    *chosen = best;
+    if (!best->tasks.empty()) return false;
+    Suspects::Batch batch = callee->suspects.take();
+    task.spans = those_wanted(batch.spans);
+    task.deaths = batch.deaths;
+    callee->ran_suspects = true;
+    return post_batch(callee, std::move(task), best, later);
+  }
+  CalleeQueue::Group* group = callee->queue.front();
+  if (group == nullptr) return false;
   const QueueSnapshot snapshot{group->waiting,
                                max_batch,
-                               now - group->oldest().since,
+                               later->now - group->oldest().since,
                                spec.max_queue_delay,
                                static_cast<std::uint32_t>(best->tasks.size()),
                                may_post_ahead(callee->lanes.size(), max_batch, callee->ns_per_row)};
-  switch (decide(snapshot)) {
-    case BatchDecision::kHold:
-      return false;
-    case BatchDecision::kDelay: {
-      const Clock::time_point due = group->oldest().since + spec.max_queue_delay;
-      if (due < armed || armed <= now) {
-        armed = due;
-        later->wake = due;
-      }
-      return false;
-    }
-    case BatchDecision::kClose:
-      break;
+  BatchDecision decision = decide(snapshot);
+  if (decision == BatchDecision::kDelay) {
+    wake_at(group->oldest().since + spec.max_queue_delay, later);
+    // A whole batch of others need not wait for the oldest.
+    group = callee->queue.full(max_batch);
+    if (group != nullptr) decision = BatchDecision::kClose;
   }
-  // Several idle lanes share what is there, so that one request's instances run side by side.
+  if (decision == BatchDecision::kDelay) return false;
+  *chosen = best;
+  if (decision == BatchDecision::kHold) return false;
+  if (!best->tasks.empty() && best->kept_in_pass == pass_) return false;
+  // Several idle lanes share what waits, so that the instances of a request run at the same time.
   std::uint64_t rows = max_batch;
   if (idle > 1) rows = std::min(rows, (group->waiting + idle - 1) / idle);
-  return post_batch(callee, group, best, rows, later);
+  task.spans = callee->queue.take(group, rows);
+  refuse_deadly(callee, &task.spans, later);
+  callee->ran_suspects = false;
+  return post_batch(callee, std::move(task), best, later);
 }
 
-bool Scheduler::Impl::post_batch(CalleeState* callee, CalleeQueue::Group* group, LaneState* lane, std::uint64_t rows,
-                                 Deferred* later) {
-  RunningTask task;
-  task.id = next_task++;
-  task.callee = callee->index;
-  // The forms are needed after take(), which may drop an empty group.
-  const std::vector<InputForm> forms = group->inputs;
-  task.spans = callee->queue.take(group, rows);
+bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) {
   for (const Span& span : task.spans) task.rows += span.count;
-  if (task.rows == 0) return true;  // all of them had been answered; there may be more
-
-  std::uint64_t room_bytes = 0;
-  const CalleeSpec& spec = callee->queue.spec();
-  if (!checked_mul(callee->room_per_row, task.rows, &room_bytes)) room_bytes = callee->room_per_row;
-  room_bytes += kBlockAlign * spec.outputs;
-  Result<BlockRef> room = arena->allocate(room_bytes);
+  if (task.rows == 0) return true;  // their requests had all been answered; there may be more
+  task.id = next_task_++;
+  Result<Place> room = room_for_batch(*callee, task.rows);
   if (!room.ok()) {
-    for (const Span& span : task.spans) {
-      if (span.request->progress.answered) continue;
-      for (std::uint32_t i = span.first; i < span.first + span.count; ++i) {
-        flow_fail(span.request.get(), i,
-                  stage_failure(*span.request, span.stage, room.status().code(), room.status().message()));
-      }
-      if (flow_finished(*span.request)) answer(span.request, later);
+    short_since_ = std::min(short_since_, later->now);
+    if (may_get_room(short_since_, kBlockAlign, nullptr, later)) {
+      put_back(callee, &task);
+      return false;
     }
+    for (const Span& span : task.spans) fail_instances(span, room.status().code(), room.status().message(), later);
     return true;
   }
-  describe_batch(forms, task, &run_task);
-  run_task.head.room_offset = (*room)->offset();
-  run_task.head.room_bytes = (*room)->size();
-  task.rooms.push_back(std::move(*room));
-  writer.clear();
-  write_run(run_task, &writer);
-  if (!lane->port->post(writer.bytes())) {
-    // The lane does not empty its ring: it gets nothing more until it has answered something.
-    callee->queue.put_back(task.spans);
-    return false;
+  short_since_ = Clock::time_point::max();
+  const CalleeSpec& spec = callee->queue.spec();
+  std::vector<InputForm> forms;
+  const Span& any = task.spans.front();
+  for (std::uint32_t i = 0; i < spec.inputs; ++i) {
+    forms.push_back(form_of(spec, *any.request, any.stage, any.first, i));
   }
+  describe_batch(forms, task, &run_task_);
+  run_task_.head.room_offset = room->offset;
+  run_task_.head.room_bytes = room->block->size();
+  add_room(&task, std::move(room->block));
+  writer_.clear();
+  write_run(run_task_, &writer_);
+  send(*lane, later);
   for (const Span& span : task.spans) ++span.request->progress.running;
-  lane->last_used = ++use_counter;
+  lane->last_used = ++use_counter_;
   lane->tasks.push_back(std::move(task));
   if (callee->queue.empty()) {
     for (std::uint32_t i = 0; i < spec.inputs; ++i) {
-      slabs->batch_boundary(slab_consumer(callee->servable->id, callee->index, i));
+      around_->slabs->batch_boundary(slab_consumer(id_, callee->index, i));
     }
   }
   return true;

@@ -11,7 +11,6 @@ void flow_start(Request* request, std::vector<ReadyRun>* ready) {
   const auto stages = static_cast<std::uint32_t>(spec.stages.size());
   progress.pending.assign(n, stages);
   progress.open = stages == 0 ? 0 : n;
-  progress.missing.assign(static_cast<std::size_t>(stages) * n, 0);
   for (std::uint32_t s = 0; s < stages; ++s) {
     std::uint32_t missing = 0;
     for (const std::uint32_t value : spec.stages[s].inputs) missing += value >= spec.inputs.size() ? 1U : 0U;
@@ -19,6 +18,7 @@ void flow_start(Request* request, std::vector<ReadyRun>* ready) {
       ready->push_back({s, 0, n});
       continue;
     }
+    progress.missing.resize(static_cast<std::size_t>(stages) * n);
     for (std::uint32_t i = 0; i < n; ++i) progress.missing[static_cast<std::size_t>(s) * n + i] = missing;
   }
 }
@@ -51,7 +51,7 @@ void flow_stage_done(Request* request, std::uint32_t stage, std::uint32_t first,
 void flow_fail(Request* request, std::uint32_t instance, Status why) {
   if (!request->errors[instance].ok()) return;
   request->errors[instance] = std::move(why);
-  // An instance that was finished cannot fail any more: it has no stage left.
+  // A finished instance has no stage left, so it cannot fail any more.
   if (request->progress.pending[instance] != 0) --request->progress.open;
 }
 

@@ -63,6 +63,11 @@ Status check_method(const ServableSpec& spec, const MethodSpec& method) {
                "names " + std::to_string(method.output_names.size()) + " outputs and returns " +
                    std::to_string(method.outputs.size()));
   }
+  if (!method.input_dtypes.empty() && method.input_dtypes.size() != method.inputs.size()) {
+    return bad(spec, where,
+               "has dtypes for " + std::to_string(method.input_dtypes.size()) + " inputs and " +
+                   std::to_string(method.inputs.size()) + " inputs");
+  }
   auto values = static_cast<std::uint32_t>(method.inputs.size());
   for (std::size_t i = 0; i < method.stages.size(); ++i) {
     SERVOIR_RETURN_IF_ERROR(check_stage(spec, method, i, &values));
@@ -74,6 +79,34 @@ Status check_method(const ServableSpec& spec, const MethodSpec& method) {
     if (value >= values) return bad(spec, where, "returns value " + std::to_string(value) + ", which does not exist");
   }
   return Status::Ok();
+}
+
+// See Method::input_ports.
+Port port_of_input(const ServableSpec& servable, const MethodSpec& method, std::uint32_t input,
+                   const std::vector<Consumer>& consumers) {
+  Port port;
+  port.name = method.inputs[input];
+  port.rank_known = false;
+  bool agree = !consumers.empty();
+  for (const Consumer& consumer : consumers) {
+    const CalleeSpec& callee = servable.callees[method.stages[consumer.stage].callee];
+    if (callee.kind != CalleeSpec::Kind::kModel) {
+      agree = false;
+      continue;
+    }
+    const PortSpec& of_model = callee.input_ports[consumer.input];
+    if (!port.rank_known) {
+      port.rank_known = of_model.rank_known;
+      port.shape = of_model.shape;
+      port.dtype = of_model.dtype;
+    }
+    agree = agree && of_model.dtype == port.dtype;
+  }
+  if (!agree) port.dtype = DataType::kUnknown;
+  if (!method.input_dtypes.empty() && method.input_dtypes[input] != DataType::kUnknown) {
+    port.dtype = method.input_dtypes[input];
+  }
+  return port;
 }
 
 }  // namespace
@@ -97,13 +130,17 @@ std::string stage_label(const ServableSpec& spec, const StageSpec& stage) {
   return "Model '" + callee.name + "'";
 }
 
-std::uint64_t slab_consumer(std::uint64_t servable_id, std::uint32_t callee, std::uint32_t input) {
+std::uint64_t slab_consumer(ServableId servable_id, std::uint32_t callee, std::uint32_t input) {
   return servable_id << 32U | static_cast<std::uint64_t>(callee & 0xFFFFU) << 16U | (input & 0xFFFFU);
 }
 
-std::shared_ptr<const Method> make_method(std::shared_ptr<const ServableSpec> servable, const MethodSpec* spec,
-                                          std::uint64_t servable_id) {
-  auto method = std::make_shared<Method>();
+std::shared_ptr<Method> make_method(std::shared_ptr<const ServableSpec> servable, const MethodSpec* spec,
+                                    ServableId servable_id, SlabPool* slabs) {
+  const std::shared_ptr<Method> method(new Method, [slabs](const Method* ended) {
+    const std::unique_ptr<const Method> owned(ended);
+    if (slabs == nullptr) return;
+    for (const Method::Home& home : owned->homes) slabs->forget(home.slab_consumer);
+  });
   method->spec = spec;
   method->servable_id = servable_id;
   method->consumers.resize(spec->values);
@@ -113,6 +150,7 @@ std::shared_ptr<const Method> make_method(std::shared_ptr<const ServableSpec> se
   }
   for (std::uint32_t v = 0; v < spec->inputs.size(); ++v) {
     const std::vector<Consumer>& consumers = method->consumers[v];
+    method->input_ports.push_back(port_of_input(*servable, *spec, v, consumers));
     auto home = std::find_if(consumers.begin(), consumers.end(), [&](const Consumer& c) {
       return servable->callees[spec->stages[c.stage].callee].kind == CalleeSpec::Kind::kModel;
     });

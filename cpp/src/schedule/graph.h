@@ -1,6 +1,7 @@
 // The graph of a servable: its methods, their stages, and the functions and models that the stages call.
 //
-// Plain values, made once from a worker's hello and never changed afterwards, so any thread may read them. A *callee*
+// These are plain values, made once from the graph that a worker tells and never changed afterwards, so any thread may
+// read them. A *callee*
 // is what a stage calls: a Python function (known by its name) or one subgraph of a model. All stages that call the
 // same callee share its queue and so its batches.
 #pragma once
@@ -13,18 +14,14 @@
 #include <vector>
 
 #include "base/status.h"
-#include "tensor/dtype.h"
-#include "tensor/shape.h"
+#include "memory/slab.h"
+#include "tensor/port.h"
 
 namespace servoir {
 
-// An input or output of a model.
-struct PortSpec {
-  std::string name;
-  DataType dtype = DataType::kUnknown;  // kUnknown: numbers of any type are taken as they come
-  Shape row_shape;         // of one instance (of the whole input when not batched); may have dynamic dimensions
-  bool rank_known = true;  // false: any shape is taken as it comes
-  bool batched = true;     // false: one value for the whole batch
+// An input or output of a model, with the shape of one instance (of the whole when not batched).
+struct PortSpec : Port {
+  bool batched = true;  // false: one value for the whole batch
 };
 
 struct CalleeSpec {
@@ -36,7 +33,8 @@ struct CalleeSpec {
   std::uint32_t outputs = 0;
   std::uint32_t max_batch = 1;  // instances in one batch, at most
   bool called_singly = false;   // a function called once for each instance: a batch only saves trips to the worker
-  std::chrono::nanoseconds max_queue_delay{0};  // how long the oldest instance may wait for more, with a worker idle
+  std::chrono::nanoseconds max_queue_delay{0};  // how long the oldest instance may wait for more while a worker is idle
+  bool rerun = true;                            // false: a function with effects, which no instance may see twice
   std::vector<PortSpec> input_ports;            // models only
   std::vector<PortSpec> output_ports;           // models only
 };
@@ -52,7 +50,8 @@ struct StageSpec {
 
 struct MethodSpec {
   std::string name;
-  std::vector<std::string> inputs;  // names, of values 0, 1, …
+  std::vector<std::string> inputs;     // names, of values 0, 1, …
+  std::vector<DataType> input_dtypes;  // that were declared, kUnknown where none was; or empty: none at all
   std::vector<std::string> output_names;
   std::vector<std::uint32_t> outputs;  // values
   std::vector<StageSpec> stages;
@@ -66,11 +65,14 @@ struct ServableSpec {
   std::vector<MethodSpec> methods;
 };
 
-// Every index in range, counts agreeing, stages using only earlier values. InvalidArgument naming the place.
+// Ok if every index is in range, the counts agree, and stages use earlier values only. InvalidArgument names the place.
 [[nodiscard]] Status check(const ServableSpec& spec);
 
-// "add_common, stage 2 (Function 'add.f')": for error texts.
+// For error texts: "add_common, stage 2 (Function 'add.f')".
 [[nodiscard]] std::string stage_label(const ServableSpec& spec, const StageSpec& stage);
+
+// The scheduler's number of a published version. It is never 0, and no number is given twice.
+using ServableId = std::uint64_t;
 
 // Where a value goes: a stage and the position among its inputs.
 struct Consumer {
@@ -78,20 +80,26 @@ struct Consumer {
   std::uint32_t input = 0;
 };
 
-// A method ready to be run: the spec and what follows from it.
+class VersionScheduler;
+
+// A method that can be run: its spec, and what follows from the spec.
 struct Method {
   std::shared_ptr<const ServableSpec> servable;
   const MethodSpec* spec = nullptr;              // in *servable
   std::vector<std::vector<Consumer>> consumers;  // of each value
-  // For each input value: the model input (else function input) whose batch its bytes are placed in.
+  // Of each input value: the input of a model, or else of a function, in whose batch its bytes are placed.
   struct Home {
     std::uint64_t slab_consumer = 0;  // SlabKey::consumer
     std::uint32_t batch_rows = 1;     // SlabPool::reserve's batch_rows
   };
   std::vector<Home> homes;
-  std::uint64_t servable_id = 0;  // number given by the scheduler
+  // What is known of each input value before it comes. The dtype is the one that was declared for it, or else that of
+  // the models that it goes to, if all have the same and it goes to nothing else. The shape is that of the first model.
+  std::vector<Port> input_ports;
+  ServableId servable_id = 0;
+  std::shared_ptr<VersionScheduler> scheduler;  // of its version; null: it cannot be submitted
 
-  // Index of the input of this name, or -1.
+  // The index of the input of this name, or -1.
   [[nodiscard]] int input_index(std::string_view name) const {
     for (std::size_t i = 0; i < spec->inputs.size(); ++i) {
       if (spec->inputs[i] == name) return static_cast<int>(i);
@@ -100,11 +108,12 @@ struct Method {
   }
 };
 
-// What SlabKey::consumer is for an input of a callee.
-[[nodiscard]] std::uint64_t slab_consumer(std::uint64_t servable_id, std::uint32_t callee, std::uint32_t input);
+// The SlabKey::consumer of an input of a callee.
+[[nodiscard]] std::uint64_t slab_consumer(ServableId servable_id, std::uint32_t callee, std::uint32_t input);
 
-// `spec` is one of the methods of *servable, which has passed check().
-[[nodiscard]] std::shared_ptr<const Method> make_method(std::shared_ptr<const ServableSpec> servable,
-                                                        const MethodSpec* spec, std::uint64_t servable_id);
+// `spec` must be a method of *servable, which must have passed check(). The pool, if there is one, forgets the
+// consumers of the method's inputs when nobody holds the method any more: until then an upload may open slabs for them.
+[[nodiscard]] std::shared_ptr<Method> make_method(std::shared_ptr<const ServableSpec> servable, const MethodSpec* spec,
+                                                  ServableId servable_id, SlabPool* slabs = nullptr);
 
 }  // namespace servoir

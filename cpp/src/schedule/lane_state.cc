@@ -1,10 +1,36 @@
 #include "schedule/lane_state.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/checked.h"
+#include "tensor/text_array.h"
 
 namespace servoir {
+
+namespace {
+
+Status check_rows_of_texts(const OutputPiece& piece, const BlockRef& room) {
+  if (piece.row_shape.rank == 0) return Status::Ok();
+  const std::byte* row = room->data() + (piece.offset - room->offset());
+  for (std::uint32_t i = 0; i < piece.rows; ++i, row += piece.row_bytes) {
+    const Status checked = check_texts(piece.row_shape, {row, static_cast<std::size_t>(piece.row_bytes)});
+    if (!checked.ok()) {
+      return Status::Internal("a result of " + std::string(name_of(piece.dtype)) + ": " +
+                              std::string(checked.message()));
+    }
+  }
+  return Status::Ok();
+}
+
+constexpr auto offset_of = [](const BlockRef& room) { return room->offset(); };
+
+}  // namespace
+
+void add_room(RunningTask* task, BlockRef room) {
+  task->rooms.insert(std::ranges::upper_bound(task->rooms, room->offset(), {}, offset_of), std::move(room));
+}
 
 Status locate(const RunningTask& task, const OutputPiece& piece, BlockRef* block) {
   if (!is_known(static_cast<std::uint64_t>(piece.dtype))) {
@@ -21,10 +47,13 @@ Status locate(const RunningTask& task, const OutputPiece& piece, BlockRef* block
   }
   std::uint64_t bytes = 0;
   if (!checked_mul(piece.row_bytes, piece.rows, &bytes)) return Status::Internal("a result's size overflows");
-  for (const BlockRef& room : task.rooms) {
-    if (piece.offset >= room->offset() && within(piece.offset - room->offset(), bytes, room->size())) {
+  // Rooms do not overlap, so it lies in the last that starts before it, or in none.
+  const auto next = std::ranges::upper_bound(task.rooms, piece.offset, {}, offset_of);
+  if (next != task.rooms.begin()) {
+    const BlockRef& room = *std::prev(next);
+    if (within(piece.offset - room->offset(), bytes, room->size())) {
       *block = room;
-      return Status::Ok();
+      return is_text(piece.dtype) ? check_rows_of_texts(piece, room) : Status::Ok();
     }
   }
   return Status::Internal("a result of " + std::to_string(bytes) + " bytes at offset " + std::to_string(piece.offset) +
@@ -51,7 +80,7 @@ void describe_batch(std::span<const InputForm> forms, const RunningTask& task, R
       for (std::uint32_t i = span.first; i < span.first + span.count; ++i) {
         const TensorRef& tensor = span.request->at(value, i);
         if (!input.pieces.empty()) {
-          Piece& last = input.pieces.back();
+          RowRun& last = input.pieces.back();
           if (last.row_bytes == tensor.bytes && last.offset + last.row_bytes * last.rows == tensor.offset) {
             ++last.rows;
             continue;
@@ -65,7 +94,7 @@ void describe_batch(std::span<const InputForm> forms, const RunningTask& task, R
 
 std::uint64_t rows_that_fit(const CalleeSpec& callee, std::uint32_t max_record) {
   const std::uint64_t bytes = max_record / 2;  // two tasks may lie in a ring
-  const std::uint64_t task_row = sizeof(Piece) * callee.inputs;
+  const std::uint64_t task_row = sizeof(RowRun) * callee.inputs;
   const std::uint64_t result_row = sizeof(OutputPiece) * callee.outputs + sizeof(RowError);
   const std::uint64_t heads = sizeof(RunHead) + sizeof(InputHead) * callee.inputs + sizeof(OutputHead) * callee.outputs;
   const std::uint64_t row = std::max(task_row, result_row);

@@ -1,17 +1,18 @@
-// What the scheduler knows of a lane and of the tasks it holds. Under the scheduler's lock only.
+// What the scheduler knows of a lane and of the tasks that the lane holds. It is used under its scheduler's lock only.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "channel/lane.h"
 #include "channel/message.h"
 #include "memory/tensor_ref.h"
 #include "schedule/callee_queue.h"
+#include "schedule/outbox.h"
 
 namespace servoir {
 
@@ -20,13 +21,22 @@ struct RunningTask {
   std::uint64_t id = 0;
   std::uint32_t callee = 0;
   std::uint32_t rows = 0;
-  std::vector<Span> spans;                      // in the order of the rows
-  std::vector<BlockRef> rooms;                  // where the worker may write
-  std::vector<BlockRef> kept;                   // results of its calls, which it may still read
+  std::uint32_t deaths = 0;     // workers that have died with it before; then it is run apart
+  std::vector<Span> spans;      // in the order of the rows
+  std::vector<BlockRef> rooms;  // where the worker may write; by add_room()
+  struct Kept {
+    std::uint64_t call = 0;
+    BlockRef block;
+  };
+  std::vector<Kept> kept;                       // results of its calls, which it may still read
   std::vector<std::shared_ptr<Request>> calls;  // its calls that are not answered
 };
 
-// A tensor that a worker says it has written for this task: inside one of the task's rooms, its size that of its shape.
+// One more room, kept in the order of the offsets.
+void add_room(RunningTask* task, BlockRef room);
+
+// Checks a tensor that a worker claims to have written for this task: it must lie inside a room of the task, and its
+// size must be that of its shape. *block is the room.
 [[nodiscard]] Status locate(const RunningTask& task, const OutputPiece& piece, BlockRef* block);
 
 // The piece's rows as tensors share `block`; row `row` of them.
@@ -35,18 +45,28 @@ struct RunningTask {
 // The batch as the worker gets it: rows that lie one behind the other become one piece.
 void describe_batch(std::span<const InputForm> forms, const RunningTask& task, RunTask* out);
 
-// The most rows whose description is sure to fit a record of this size, for tasks and for results.
+// How many rows can surely be described by a record of this size, both in a task and in its result.
 [[nodiscard]] std::uint64_t rows_that_fit(const CalleeSpec& callee, std::uint32_t max_record);
 
+// More room that a worker asked for and has not got yet. It waits for the answer.
+struct RoomWish {
+  std::uint64_t task = 0;
+  std::uint64_t bytes = 0;
+  Clock::time_point since{};
+  std::uint64_t before = 0;  // tasks of lower numbers were there before it
+};
+
 struct LaneState {
-  std::uint64_t id = 0;
-  std::uint64_t servable = 0;
-  LanePort* port = nullptr;
-  std::string name;
+  std::uint32_t id = 0;  // within its version
+  std::shared_ptr<Outbox> outbox;
+  std::string name;  // of its worker; the lanes of one worker have the same
   std::vector<std::uint32_t> callees;
-  std::deque<RunningTask> tasks;  // oldest first; the worker runs them in this order
-  std::uint64_t last_used = 0;    // a counter, so that idle lanes take turns
+  std::deque<RunningTask> tasks;   // oldest first; the worker runs them in this order
+  std::uint64_t last_used = 0;     // counts uses, so that idle lanes take turns
+  std::uint64_t kept_in_pass = 0;  // it is kept idle for an older batch, in this pass over the ready callees
+  std::optional<RoomWish> wish;
   bool draining = false;
+  bool sibling_ran = false;  // its worker has died, and another lane of the same worker was detached with a task
 
   [[nodiscard]] RunningTask* find(std::uint64_t task) {
     for (RunningTask& t : tasks) {
@@ -54,8 +74,11 @@ struct LaneState {
     }
     return nullptr;
   }
-  // A lane that waits for a call cannot start what is posted behind it.
-  [[nodiscard]] bool blocked() const { return !tasks.empty() && !tasks.front().calls.empty(); }
+  // A lane that waits for a call to be answered, or for room, cannot start the tasks that follow; one that may be about
+  // to die would not come to them.
+  [[nodiscard]] bool blocked() const {
+    return wish || (!tasks.empty() && (!tasks.front().calls.empty() || tasks.front().deaths > 0));
+  }
 };
 
 }  // namespace servoir

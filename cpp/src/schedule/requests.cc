@@ -1,17 +1,19 @@
-// Requests on their way in and out: the scheduler's steps that queue, answer, fail and expire them.
+// The scheduler's steps that queue, answer, fail and expire requests.
 #include <algorithm>
 
-#include "schedule/scheduler_impl.h"
+#include "base/text.h"
+#include "schedule/version_scheduler.h"
 
 namespace servoir {
 namespace {
 
-// Answered requests may stay queued until their turn; beyond this number of instances they are swept out.
+// Requests that were answered early may stay queued until their turn. Beyond this number of instances they are swept
+// out.
 constexpr std::uint64_t kMaxStale = 4096;
 
 }  // namespace
 
-Status Scheduler::Impl::stage_failure(const Request& request, std::uint32_t stage, Code code, std::string_view text) {
+Status VersionScheduler::stage_failure(const Request& request, std::uint32_t stage, Code code, std::string_view text) {
   const Method& method = *request.method;
   const StageSpec& spec = method.spec->stages[stage];
   std::string message = "Call " + stage_label(*method.servable, spec) + " Failed, method '" + method.spec->name +
@@ -20,75 +22,68 @@ Status Scheduler::Impl::stage_failure(const Request& request, std::uint32_t stag
   return {code, std::move(message)};
 }
 
-void Scheduler::Impl::submit(const std::shared_ptr<Request>& request, Deferred* later) {
-  Request::Progress& progress = request->progress;
-  if (!progress.internal) {
-    ++enqueued;  // answer() takes it off again
-    if (enqueued > max_enqueued) {
-      fail(request,
-           Status::ResourceExhausted("too many requests: " + std::to_string(max_enqueued) +
-                                     " are waiting for their answer, which is the limit "
-                                     "(set_max_enqueued_requests); try again later"),
-           later);
-      return;
-    }
-  }
-  if (!servables.contains(request->method->servable_id)) {
-    fail(request,
-         Status::Unavailable("servable '" + request->method->servable->name + "', version " +
-                             std::to_string(request->method->servable->version) + " is not available any more"),
-         later);
-    return;
-  }
-  if (request->deadline != Clock::time_point::max()) {
-    deadlines.emplace(request->deadline, request);
-    progress.has_deadline = true;
-    if (request->deadline < armed) {
-      armed = request->deadline;
-      later->wake = armed;
-    }
-  }
-  std::vector<ReadyRun> runs;
-  flow_start(request.get(), &runs);
-  enqueue(request, runs, later);
+Status VersionScheduler::closed_status() const {
+  return Status::Unavailable("servable " + quoted(spec_->name) + ", version " + std::to_string(spec_->version) +
+                             " is not available any more");
 }
 
-void Scheduler::Impl::enqueue(const std::shared_ptr<Request>& request, std::span<const ReadyRun> runs,
-                              Deferred* later) {
-  for (const ReadyRun& run : runs) {
-    CalleeState& callee = callee_of(*request, run.stage);
-    const Clock::time_point now = Clock::now();
-    const auto push = [&](std::uint32_t first, std::uint32_t count) {
-      if (count == 0) return;
-      callee.queue.push(request, run.stage, first, count, now, next_order);
-      next_order += count;
-      mark_ready(&callee);
-    };
+void VersionScheduler::sort_out(Request* request, std::span<const ReadyRun> ready, std::vector<AlikeRun>* runs) {
+  const Method& method = *request->method;
+  for (const ReadyRun& run : ready) {
+    const CalleeSpec& callee = method.servable->callees[method.spec->stages[run.stage].callee];
     std::uint32_t first = run.first;
-    if (callee.queue.spec().kind == CalleeSpec::Kind::kModel) {
+    if (callee.kind == CalleeSpec::Kind::kModel) {
       for (std::uint32_t i = run.first; i < run.first + run.count; ++i) {
-        Status fits = callee.queue.check_instance(*request, run.stage, i);
+        Status fits = check_instance(callee, *request, run.stage, i);
         if (fits.ok()) continue;
-        push(first, i - first);
+        find_alike(callee, *request, run.stage, first, i - first, runs);
         first = i + 1;
-        flow_fail(request.get(), i, stage_failure(*request, run.stage, fits.code(), fits.message()));
+        flow_fail(request, i, stage_failure(*request, run.stage, fits.code(), fits.message()));
       }
     }
-    push(first, run.first + run.count - first);
+    find_alike(callee, *request, run.stage, first, run.first + run.count - first, runs);
+  }
+}
+
+bool VersionScheduler::let_in(const std::shared_ptr<Request>& request, Deferred* later) {
+  Request::Progress& progress = request->progress;
+  if (Status admitted = admission_.enter(spec_->name, request->memory.held()); !admitted.ok()) {
+    fail(request, std::move(admitted), later);
+    return false;
+  }
+  progress.admitted = true;  // answer() gives the place back
+  progress.arrival = next_arrival_++;
+  request->info.received = later->now;
+  if (request->info.deadline != Clock::time_point::max()) {
+    deadlines_.emplace(request->info.deadline, request);
+    progress.has_deadline = true;
+    wake_at(request->info.deadline, later);
+  }
+  if (flow_finished(*request)) answer(request, later);
+  return !progress.answered;
+}
+
+void VersionScheduler::enqueue(const std::shared_ptr<Request>& request, std::span<const AlikeRun> runs,
+                               Deferred* later) {
+  for (const AlikeRun& run : runs) {
+    CalleeState& callee = *callees_[request->method->spec->stages[run.stage].callee];
+    callee.queue.push(request, run, later->now, next_order_);
+    next_order_ += run.count;
+    mark_ready(&callee);
   }
   if (flow_finished(*request)) answer(request, later);
 }
 
-void Scheduler::Impl::answer(const std::shared_ptr<Request>& request, Deferred* later) {
+void VersionScheduler::answer(const std::shared_ptr<Request>& request, Deferred* later) {
   Request::Progress& progress = request->progress;
   if (progress.answered) return;
   progress.answered = true;
-  if (!progress.internal) --enqueued;
+  if (progress.admitted) admission_.leave(request->memory.held());
   if (progress.has_deadline) {
-    const auto [begin, end] = deadlines.equal_range(request->deadline);
+    const auto [begin, end] = deadlines_.equal_range(request->info.deadline);
     for (auto it = begin; it != end; ++it) {
       if (!it->second.owner_before(request) && !request.owner_before(it->second)) {
-        deadlines.erase(it);
+        deadlines_.erase(it);
         break;
       }
     }
@@ -96,37 +91,36 @@ void Scheduler::Impl::answer(const std::shared_ptr<Request>& request, Deferred* 
   later->answered.push_back(request);
 }
 
-void Scheduler::Impl::fail(const std::shared_ptr<Request>& request, Status why, Deferred* later) {
+void VersionScheduler::fail(const std::shared_ptr<Request>& request, Status why, Deferred* later) {
   if (request->progress.answered) return;
   request->failure = std::move(why);
   answer(request, later);
-  // Nobody reads the tensors of a failed request but the tasks that hold it.
-  if (request->progress.running == 0) request->values.clear();
-  stale += request->instances;
-  if (stale > kMaxStale) {
-    stale = 0;
-    for (CalleeState* callee : ready) callee->queue.sweep();
+  // Only the tasks that hold a failed request still read its tensors.
+  if (request->progress.running == 0) later->dropped.push_back(std::move(request->values));
+  stale_ += request->instances;
+  if (stale_ > kMaxStale) {
+    stale_ = 0;
+    for (CalleeState* callee : ready_) callee->queue.sweep();
   }
 }
 
-void Scheduler::Impl::stopped_running(const std::shared_ptr<Request>& request) {
+void VersionScheduler::stopped_running(const std::shared_ptr<Request>& request, Deferred* later) {
   --request->progress.running;
-  if (request->progress.running == 0 && !request->failure.ok()) request->values.clear();
+  if (request->progress.running == 0 && !request->failure.ok()) {
+    later->dropped.push_back(std::move(request->values));
+  }
 }
 
-void Scheduler::Impl::expire(Clock::time_point now, Deferred* later) {
-  while (!deadlines.empty() && deadlines.begin()->first <= now) {
-    const std::shared_ptr<Request> request = deadlines.begin()->second.lock();
+void VersionScheduler::expire(Deferred* later) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= later->now) {
+    const std::shared_ptr<Request> request = deadlines_.begin()->second.lock();
     if (request == nullptr) {
-      deadlines.erase(deadlines.begin());
+      deadlines_.erase(deadlines_.begin());
       continue;
     }
     fail(request, Status::DeadlineExceeded("the request's deadline passed before it was answered"), later);
   }
-  if (!deadlines.empty() && deadlines.begin()->first < armed) {
-    armed = deadlines.begin()->first;
-    later->wake = armed;
-  }
+  if (!deadlines_.empty()) wake_at(deadlines_.begin()->first, later);
 }
 
 }  // namespace servoir

@@ -1,46 +1,31 @@
-// What comes back from lanes: results, wishes for room, calls of models.
+// The scheduler's steps for what comes back from lanes: results, requests for room, and calls of models.
 #include <algorithm>
 
-#include "schedule/scheduler_impl.h"
+#include "base/text.h"
+#include "channel/rows.h"
+#include "schedule/version_scheduler.h"
 
 namespace servoir {
 namespace {
 
 // An error text of a worker is cut to this in answers; the worker's log has all of it.
 constexpr std::size_t kMaxErrorText = 8192;
-// The estimate of a callee's output grows at once and shrinks by a sixteenth of the difference a batch.
-constexpr std::uint64_t kRoomDecay = 16;
+// Instances in one call of a model: rows of no bytes would otherwise let a short record ask for any number of them.
+constexpr std::uint32_t kMaxCallRows = 1U << 20U;
 
-std::string_view cut(std::string_view text) { return text.substr(0, kMaxErrorText); }
+std::string_view cut(std::string_view text) { return cut_utf8(text, kMaxErrorText); }
 
 }  // namespace
 
-Status Scheduler::Impl::on_record(LaneId id, std::span<const std::byte> record, Deferred* later) {
-  const auto found = lanes.find(id);
-  if (found == lanes.end()) return Status::Ok();  // it was detached meanwhile
-  const Result<Kind> kind = MessageReader(record).kind();
-  if (!kind.ok()) return kind.status();
-  switch (*kind) {
-    case Kind::kDone:
-      return on_done(found->second.get(), record, later);
-    case Kind::kNeedRoom:
-      return on_need_room(found->second.get(), record);
-    case Kind::kCall:
-      return on_call(found->second.get(), record, later);
-    default:
-      return Status::Internal("a worker sent a record of kind " + std::to_string(static_cast<std::uint32_t>(*kind)));
-  }
-}
-
-Status Scheduler::Impl::on_done(LaneState* lane, std::span<const std::byte> record, Deferred* later) {
-  RowsResult& result = rows_result;
+Status VersionScheduler::on_done(LaneState* lane, std::span<const std::byte> record, Deferred* later) {
+  RowsResult& result = rows_result_;
   SERVOIR_RETURN_IF_ERROR(read_rows_result(record, &result));
   RunningTask* task = lane->find(result.id);
   if (task == nullptr || task->rows != result.rows) {
     return Status::Internal("a result for task " + std::to_string(result.id) + " of " + std::to_string(result.rows) +
                             " instances, which the worker does not hold");
   }
-  CalleeState& callee = *servables.at(lane->servable)->callees[task->callee];
+  CalleeState& callee = *callees_[task->callee];
   const CalleeSpec& spec = callee.queue.spec();
   if (result.outputs.size() != spec.outputs && !(result.outputs.empty() && result.failures.size() == result.rows)) {
     return Status::Internal("a result with " + std::to_string(result.outputs.size()) + " outputs, expected " +
@@ -67,20 +52,17 @@ Status Scheduler::Impl::on_done(LaneState* lane, std::span<const std::byte> reco
       row += piece.rows;
     }
   }
-  // Aligned per output, so a little more than the bytes themselves.
-  const std::uint64_t per_row = bytes / result.rows + 1;
-  callee.room_per_row =
-      per_row >= callee.room_per_row ? per_row : callee.room_per_row - (callee.room_per_row - per_row) / kRoomDecay;
+  saw_output(&callee, bytes, result.rows);
   const std::uint64_t ns_per_row = std::max<std::uint64_t>(result.run_ns / result.rows, 1);
   callee.ns_per_row = callee.ns_per_row == 0 ? ns_per_row : (3 * callee.ns_per_row + ns_per_row) / 4;
-  callee.stats.batches += 1;
-  callee.stats.instances += result.rows;
-  callee.stats.failed += result.failures.size();
-  callee.stats.run_ns += result.run_ns;
+  callee.batches.add();
+  callee.instances.add(result.rows);
+  callee.failed.add(result.failures.size());
+  callee.run_time.add(result.run_ns);
 
   store_results(*task, result, blocks);
   const RunningTask finished = std::move(*task);
-  std::erase_if(lane->tasks, [&](const RunningTask& t) { return t.id == result.id; });
+  std::erase_if(lane->tasks, [id = finished.id](const RunningTask& t) { return t.id == id; });
   for (const std::shared_ptr<Request>& call : finished.calls) {
     fail(call, Status::Cancelled("the stage that called has ended"), later);
   }
@@ -88,8 +70,8 @@ Status Scheduler::Impl::on_done(LaneState* lane, std::span<const std::byte> reco
   return Status::Ok();
 }
 
-void Scheduler::Impl::store_results(const RunningTask& task, const RowsResult& result,
-                                    const std::vector<std::vector<BlockRef>>& blocks) {
+void VersionScheduler::store_results(const RunningTask& task, const RowsResult& result,
+                                     const std::vector<std::vector<BlockRef>>& blocks) {
   for (std::size_t o = 0; o < result.outputs.size(); ++o) {
     std::size_t piece = 0;
     std::uint32_t row = 0;  // in the piece
@@ -110,17 +92,17 @@ void Scheduler::Impl::store_results(const RunningTask& task, const RowsResult& r
   }
 }
 
-void Scheduler::Impl::finish_task(const RunningTask& task, const RowsResult& result, Deferred* later) {
-  std::vector<ReadyRun> runs;
+void VersionScheduler::finish_task(const RunningTask& task, const RowsResult& result, Deferred* later) {
   std::vector<const RowsResult::Failure*> failures;
   failures.reserve(result.failures.size());
   for (const RowsResult::Failure& failure : result.failures) failures.push_back(&failure);
   std::sort(failures.begin(), failures.end(), [](const auto* a, const auto* b) { return a->row < b->row; });
+  later->answered.reserve(later->answered.size() + task.spans.size());
   auto failure = failures.begin();
   std::uint32_t row = 0;  // of the span's first instance
   for (const Span& span : task.spans) {
     Request& request = *span.request;
-    stopped_running(span.request);
+    stopped_running(span.request, later);
     const std::uint32_t end = row + span.count;
     for (; failure != failures.end() && (*failure)->row < end; ++failure) {
       if (request.progress.answered) continue;
@@ -130,51 +112,55 @@ void Scheduler::Impl::finish_task(const RunningTask& task, const RowsResult& res
     }
     row = end;
     if (request.progress.answered) continue;
-    runs.clear();
-    flow_stage_done(&request, span.stage, span.first, span.count, &runs);
-    enqueue(span.request, runs, later);
+    ready_runs_.clear();
+    flow_stage_done(&request, span.stage, span.first, span.count, &ready_runs_);
+    alike_runs_.clear();
+    sort_out(&request, ready_runs_, &alike_runs_);
+    enqueue(span.request, alike_runs_, later);
   }
 }
 
-Status Scheduler::Impl::on_need_room(LaneState* lane, std::span<const std::byte> record) {
-  const auto* head = MessageReader(record).get<NeedRoomHead>();
-  if (head == nullptr) return Status::Internal("a wish for room is cut short");
-  RunningTask* task = lane->find(head->task);
-  if (task == nullptr) return Status::Internal("a wish for room for a task that the worker does not hold");
-  RoomHead answer;
-  answer.task = head->task;
-  Result<BlockRef> room = arena->allocate(head->bytes);
-  if (room.ok()) {
-    answer.offset = (*room)->offset();
-    answer.bytes = (*room)->size();
-    task->rooms.push_back(std::move(*room));
-  } else {
-    answer.failed = 1;
-  }
-  writer.clear();
-  writer.put(answer);
-  if (!lane->port->post(writer.bytes())) return Status::Internal("a worker does not empty its task ring");
-  return Status::Ok();
-}
-
-Status Scheduler::Impl::on_call(LaneState* lane, std::span<const std::byte> record, Deferred* later) {
+Status VersionScheduler::on_call(LaneState* lane, std::span<const std::byte> record, Deferred* later) {
   CallRequest call;
   SERVOIR_RETURN_IF_ERROR(read_call(record, &call));
   RunningTask* task = lane->find(call.task);
   if (task == nullptr) return Status::Internal("a call from a task that the worker does not hold");
-  Servable& servable = *servables.at(lane->servable);
-  if (call.callee >= servable.callees.size() || servable.callees[call.callee]->call_method == nullptr) {
+  std::erase_if(task->kept, [&](const RunningTask::Kept& kept) {
+    return std::find(call.released.begin(), call.released.end(), kept.call) != call.released.end();
+  });
+  if (call.callee >= callees_.size() || callees_[call.callee]->call_method == nullptr) {
     return Status::Internal("a call of callee " + std::to_string(call.callee) + ", which is no model");
   }
-  const CalleeState& callee = *servable.callees[call.callee];
+  const CalleeState& callee = *callees_[call.callee];
   const std::uint32_t inputs = callee.queue.spec().inputs;
   if (call.inputs.size() != inputs || call.rows == 0) {
     return Status::Internal("a call with " + std::to_string(call.inputs.size()) + " inputs and " +
                             std::to_string(call.rows) + " instances; the model has " + std::to_string(inputs) +
                             " inputs");
   }
+  if (call.rows > kMaxCallRows) {
+    refuse_call(*lane, call.call, call.rows,
+                "has too many: at most " + std::to_string(kMaxCallRows) + " are accepted; call with fewer at a time",
+                later);
+    return Status::Ok();
+  }
+  MemoryShare heap(around_->slabs->heap(), Request::kFreeBytes);
+  if (!heap.add(Request::heap_bytes(*callee.call_method->spec, call.rows))) {
+    const MemoryBudget& budget = *around_->slabs->heap();
+    refuse_call(*lane, call.call, call.rows,
+                "finds no memory beside its tensors, for which all requests have " + std::to_string(budget.limit()) +
+                    " bytes, a quarter of the arena's limit (SERVOIR_ARENA_LIMIT_MB); " +
+                    std::to_string(budget.used()) + " are in use; call with fewer at a time",
+                later);
+    return Status::Ok();
+  }
   auto request = std::make_shared<Request>(callee.call_method, call.rows);
-  request->progress.internal = true;
+  request->heap = std::move(heap);
+  // The calling lane waits for it, so it is as urgent as the oldest request that the lane runs, and no more.
+  request->progress.arrival = task->spans.front().request->progress.arrival;
+  for (const Span& span : task->spans) {
+    request->progress.arrival = std::min(request->progress.arrival, span.request->progress.arrival);
+  }
   for (std::uint32_t k = 0; k < inputs; ++k) {
     std::uint32_t instance = 0;
     for (const OutputPiece& piece : call.inputs[k]) {
@@ -183,20 +169,28 @@ Status Scheduler::Impl::on_call(LaneState* lane, std::span<const std::byte> reco
       for (std::uint32_t row = 0; row < piece.rows; ++row) request->at(k, instance++) = row_of(piece, block, row);
     }
   }
-  request->answer = [scheduler = self, lane_id = lane->id, task_id = call.task,
-                     call_id = call.call](const std::shared_ptr<Request>& answered) {
-    const std::lock_guard lock(scheduler->impl_->mutex);
-    scheduler->impl_->finish_call(lane_id, task_id, call_id, *answered);
+  request->answer = [this, lane_id = lane->id, task_id = call.task, call_id = call.call](
+                        const std::shared_ptr<Request>& answered, bool /*last*/) {
+    Deferred after = begin();
+    {
+      const MutexLock lock(&mutex_);
+      finish_call(lane_id, task_id, call_id, *answered, &after);
+    }
+    carry_out(&after);
   };
   task->calls.push_back(request);
-  submit(request, later);
+  ready_runs_.clear();
+  flow_start(request.get(), &ready_runs_);
+  alike_runs_.clear();
+  sort_out(request.get(), ready_runs_, &alike_runs_);
+  enqueue(request, alike_runs_, later);
   return Status::Ok();
 }
 
-void Scheduler::Impl::finish_call(LaneId lane_id, std::uint64_t task_id, std::uint64_t call_id,
-                                  const Request& request) {
-  const auto found = lanes.find(lane_id);
-  if (found == lanes.end()) return;
+void VersionScheduler::finish_call(std::uint32_t lane_id, std::uint64_t task_id, std::uint64_t call_id,
+                                   const Request& request, Deferred* later) {
+  const auto found = lanes_.find(lane_id);
+  if (found == lanes_.end()) return;
   LaneState& lane = *found->second;
   RunningTask* task = lane.find(task_id);
   if (task == nullptr) return;
@@ -205,7 +199,7 @@ void Scheduler::Impl::finish_call(LaneId lane_id, std::uint64_t task_id, std::ui
   RowsResult result;
   result.id = call_id;
   result.rows = request.instances;
-  // The worker raises the first error; the others need no text.
+  // The worker raises the first error only, so the others need no text.
   for (std::uint32_t i = 0; i < request.instances; ++i) {
     const Status& error = request.failure.ok() ? request.errors[i] : request.failure;
     if (error.ok()) continue;
@@ -225,33 +219,35 @@ void Scheduler::Impl::finish_call(LaneId lane_id, std::uint64_t task_id, std::ui
           piece.row_bytes = tensor.bytes;
           piece.dtype = tensor.dtype;
           piece.row_shape = tensor.shape;
-          if (task->kept.empty() || task->kept.back() != tensor.block) task->kept.push_back(tensor.block);
+          const bool kept =
+              !task->kept.empty() && task->kept.back().call == call_id && task->kept.back().block == tensor.block;
+          if (!kept) task->kept.push_back({call_id, tensor.block});
         }
-        if (!pieces.empty()) {
-          OutputPiece& last = pieces.back();
-          if (last.dtype == piece.dtype && last.row_bytes == piece.row_bytes && last.row_shape == piece.row_shape &&
-              last.offset + last.row_bytes * last.rows == piece.offset) {
-            ++last.rows;
-            continue;
-          }
-        }
-        pieces.push_back(piece);
+        append_piece(piece, &pieces);
       }
     }
   }
-  writer.clear();
-  write_called(result, &writer);
-  if (lane.port->post(writer.bytes())) return;
-  // More pieces than the ring takes: an error instead, which always fits.
+  writer_.clear();
+  write_called(result, &writer_);
+  if (writer_.bytes().size() <= lane.outbox->max_record()) {
+    send(lane, later);
+  } else {
+    refuse_call(lane, call_id, result.rows, "gives more results than the channel takes; call with fewer at a time",
+                later);
+  }
+}
+
+void VersionScheduler::refuse_call(const LaneState& lane, std::uint64_t call_id, std::uint32_t rows,
+                                   std::string_view why, Deferred* later) {
   RowsResult refusal;
   refusal.id = call_id;
-  refusal.rows = result.rows;
-  refusal.failures.push_back({0, Code::kResourceExhausted,
-                              "Model.call with " + std::to_string(result.rows) +
-                                  " instances gives more results than the channel takes; call with fewer at a time"});
-  writer.clear();
-  write_called(refusal, &writer);
-  static_cast<void>(lane.port->post(writer.bytes()));
+  refusal.rows = rows;
+  std::string text = "Model.call with " + std::to_string(rows) + " instances ";
+  text += why;
+  refusal.failures.push_back({0, Code::kResourceExhausted, std::move(text)});
+  writer_.clear();
+  write_called(refusal, &writer_);
+  send(lane, later);
 }
 
 }  // namespace servoir

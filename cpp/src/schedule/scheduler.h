@@ -1,11 +1,15 @@
 // Scheduler: queues, batches and dispatch.
 //
-// A passive object: any thread of the server calls it, one mutex inside, no thread of its own. Requests come in by
-// submit(); pump() closes batches and posts them to lanes; results come back by on_record(). A request's answer is
-// called on the thread that completed it, after the lock is released.
+// It is a passive object without a thread; any thread of the server may call it. Requests come in by submit(), pump()
+// closes batches and posts them to lanes, and results come back by on_record(). The answer of a request is called by
+// the thread that completed it, without a lock.
+//
+// Each published version has queues, lanes and a lock of its own (VersionScheduler); a request points to those of its
+// version. No lock of the whole server lies on the way of a request: names and numbers are looked up in what each
+// thread remembers, until a version comes or goes.
 //
 // Batching is late and work-conserving: a batch is closed when a lane that offers the callee is idle, or when a whole
-// batch is there and the lane has only one task before it. With a max_queue_delay an idle lane waits for more, at most
+// batch waits and the lane has only one task before it. With a max_queue_delay an idle lane waits for more, at most
 // until the oldest instance has waited that long. Instances of different shapes or dtypes for one callee never share a
 // batch.
 #pragma once
@@ -22,75 +26,76 @@
 
 #include "base/status.h"
 #include "channel/lane.h"
-#include "memory/arena.h"
 #include "memory/slab.h"
+#include "metrics/registry.h"
 #include "schedule/graph.h"
 #include "schedule/request.h"
 
 namespace servoir {
 
-using ServableId = std::uint64_t;
-using LaneId = std::uint64_t;
-
-struct CalleeStats {
-  std::string servable;
-  std::uint64_t version = 0;
-  std::string callee;
-  std::uint64_t queued = 0;     // instances waiting
-  std::uint64_t batches = 0;    // run so far
-  std::uint64_t instances = 0;  // run so far
-  std::uint64_t failed = 0;     // instances
-  std::uint64_t run_ns = 0;     // in all
-};
+// A lane that is attached to a servable, from attach() to detach(). Python calls the number an attachment.
+using AttachmentId = std::uint64_t;
 
 class Scheduler {
  public:
   struct Hooks {
-    // A batch waits for its queue delay, or a request for its deadline: call tick() at this time. Replaces the last
-    // one.
-    std::function<void(Clock::time_point)> wake_at;
+    // A batch of the version waits for its queue delay, or a request for its deadline: call tick() at this time at the
+    // latest. The times come from any thread and in any order, so a later one does not replace an earlier one; tick()
+    // asks anew.
+    std::function<void(ServableId, Clock::time_point)> wake_at;
+    std::function<Clock::time_point()> now;  // none: Clock::now()
+
+    [[nodiscard]] Clock::time_point time() const { return now ? now() : Clock::now(); }
   };
   // Both must outlive the scheduler.
-  Scheduler(Arena* arena, SlabPool* slabs, Hooks hooks);
+  Scheduler(SlabPool* slabs, metrics::Registry* figures, Hooks hooks);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Makes a version known; it is running once a lane is attached. AlreadyExists if name and version are known.
+  // Makes a version known. It runs once a lane is attached. AlreadyExists if the name and the version are known.
   [[nodiscard]] Result<ServableId> publish(ServableSpec spec);
-  // No new requests; those that wait fail with Unavailable and this reason. Its lanes are detached. A reason that is
-  // not empty is kept for find(), until the version runs again: nothing older takes its place meanwhile.
+  // The version gets no new requests, and finishes those that it has. Returns true when nobody holds a method of it any
+  // more, so that withdraw() cuts off nothing.
+  bool retire(ServableId id);
+  // The version gets no new requests, those that wait fail with Unavailable and this reason, and its lanes are
+  // detached. A reason that is not empty is kept for find() until the version runs again; no older version takes its
+  // place meanwhile.
   void withdraw(ServableId id, std::string_view reason);
 
-  // A lane that runs these callees (indices in the spec). `name` is for error texts ("worker 4711 (device 0)"). The
-  // port must live until detach() has returned.
-  [[nodiscard]] Result<LaneId> attach(ServableId id, LanePort* port, std::span<const std::uint32_t> callees,
-                                      std::string name);
-  // The lane's worker is gone (call only when it cannot write to the arena any more). What it held is run again on
-  // another lane, once, else fails with Unavailable and this reason.
-  void detach(LaneId id, std::string_view reason);
-  // No further batches for this lane; returns true when it holds none any more.
-  bool drain(LaneId id);
+  // Attaches a lane that runs these callees (indices in the spec). `name` is for error texts ("worker 4711 (device
+  // 0)"), and the same for lanes of the same worker. The port must live until detach() has returned.
+  [[nodiscard]] Result<AttachmentId> attach(ServableId id, LanePort* port, std::span<const std::uint32_t> callees,
+                                            std::string name);
+  // The lane's worker is gone; only to be called when it cannot write to the arena any more. The batch that it ran is
+  // run again in halves, with this reason for an instance that ends workers when it is run alone, too. `by_itself`: the
+  // worker crashed or exited, and nobody ended it from outside; then one instance that it ran alone is run no more.
+  // Returns whether an instance is guilty, or that batch had ended a worker before, so that the death says nothing
+  // about the worker.
+  bool detach(AttachmentId id, std::string_view reason, bool by_itself = false);
+  // The lane gets no further batches. Returns true when it holds none any more.
+  bool drain(AttachmentId id);
 
-  // The method, of the newest running version for version 0. NotFound or Unavailable, saying what there is.
+  // Finds a method; version 0 is the newest version that runs. NotFound or Unavailable says what there is.
   [[nodiscard]] Result<std::shared_ptr<const Method>> find(std::string_view servable, std::uint64_t version,
                                                            std::string_view method) const;
 
-  // Queues the request's first stages. Never fails: an error is answered through the request. Does not dispatch: call
-  // pump() once the input at hand is used up, so that what came together is batched together.
+  // Queues the first stages of the request. This never fails: an error is answered through the request. It does not
+  // dispatch: call pump() once the input at hand is used up, so that what came together is batched together.
   void submit(std::shared_ptr<Request> request);
-  // The client is gone or does not want the answer: instances that wait are dropped, those that run are run to the end
-  // and forgotten. The request is answered with Cancelled unless it was answered before.
+  // The client is gone or does not want the answer. Instances that wait are dropped; those that run are run to their
+  // end and forgotten. The request is answered with Cancelled unless it was answered before.
   void cancel(const std::shared_ptr<Request>& request, Status why);
+  // Closes batches of the versions that this thread has handed requests or records to since it called last.
   void pump();
-  // A record of the lane's done ring. An error means that the worker broke the protocol: end it.
-  [[nodiscard]] Status on_record(LaneId id, std::span<const std::byte> record);
+  // Takes a record of the lane's done ring. An error means that the worker broke the protocol, and must be ended.
+  [[nodiscard]] Status on_record(AttachmentId id, std::span<const std::byte> record);
   // See Hooks::wake_at.
-  void tick(Clock::time_point now);
+  void tick(ServableId id, Clock::time_point now);
 
-  // Requests accepted and not answered, at most (default 10 000); the next one is refused with ResourceExhausted.
+  // Requests accepted and not answered, at most (default 10 000); the next one is refused with ResourceExhausted. One
+  // of several servables has at most half of them.
   void set_max_enqueued_requests(std::uint64_t limit);
-  [[nodiscard]] std::vector<CalleeStats> stats() const;
 
  private:
   struct Impl;

@@ -9,18 +9,18 @@
 namespace servoir {
 namespace {
 
-constexpr int kRecordsInOneGo = 1024;  // then the connections have their turn
+constexpr int kRecordsInOneGo = 1024;  // after so many the connections get their turn
 
 }  // namespace
 
-LaneWatch::LaneWatch(IoThread* thread, Scheduler* scheduler, std::shared_ptr<ServerLane> lane, UniqueFd event,
-                     LaneId id, std::function<void(LaneId, std::string)> broken)
-    : thread_(thread),
+LaneWatch::LaneWatch(service::AnswerRelay* relay, Scheduler* scheduler, std::shared_ptr<ServerLane> lane,
+                     UniqueFd event, AttachmentId id, std::function<void(AttachmentId, std::string)> broken)
+    : relay_(relay),
       scheduler_(scheduler),
       lane_(std::move(lane)),
       id_(id),
       broken_(std::move(broken)),
-      watch_(thread, std::move(event)) {}
+      watch_(relay->loop(), std::move(event)) {}
 
 void LaneWatch::start() { on_readable(); }
 
@@ -34,7 +34,7 @@ void LaneWatch::on_readable() {
   if (drain()) {
     watch_.wait_readable(shared_from_this());
   } else if (!failed_) {
-    thread_->post([self = shared_from_this()] {
+    relay_->loop()->post([self = shared_from_this()] {
       if (self->watch_.fd() >= 0) self->on_readable();
     });
   }
@@ -51,7 +51,7 @@ bool LaneWatch::drain() {
       if (lane_->arm()) return true;
       continue;
     }
-    thread_->need_pump();
+    relay_->need_pump();
     const Status status = scheduler_->on_record(id_, *record.value());
     lane_->release();
     if (!status.ok()) {

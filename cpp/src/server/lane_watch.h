@@ -1,6 +1,6 @@
-// LaneWatch: takes a lane's results to the scheduler whenever the worker says that there are any.
+// LaneWatch: takes the results of a lane to the scheduler whenever the worker says that there are any.
 //
-// Belongs to the I/O thread that it was made for.
+// It belongs to the thread of its relay's loop.
 #pragma once
 
 #include <functional>
@@ -9,22 +9,23 @@
 
 #include "base/unique_fd.h"
 #include "channel/lane.h"
-#include "net/io_thread.h"
+#include "net/fd_watch.h"
 #include "schedule/scheduler.h"
+#include "service/answer_relay.h"
 
 namespace servoir {
 
 class LaneWatch final : public FdEvents, public std::enable_shared_from_this<LaneWatch> {
  public:
-  // `event`: a copy of the lane's event_fd. `broken` is told once, in the thread, when the worker breaks the protocol;
-  // nothing is read from the lane any more then.
-  LaneWatch(IoThread* thread, Scheduler* scheduler, std::shared_ptr<ServerLane> lane, UniqueFd event, LaneId id,
-            std::function<void(LaneId, std::string)> broken);
+  // `event`: taken from the lane. `broken` is called once, in that thread, when the worker breaks the
+  // protocol; after that nothing is read from the lane.
+  LaneWatch(service::AnswerRelay* relay, Scheduler* scheduler, std::shared_ptr<ServerLane> lane, UniqueFd event,
+            AttachmentId id, std::function<void(AttachmentId, std::string)> broken);
 
   void start();
-  // Takes the results that are still there, then looks no more.
+  // Takes the results that are there, and stops watching.
   void finish();
-  // Looks no more.
+  // Stops watching.
   void close() { watch_.close(); }
   void on_readable() override;
 
@@ -33,11 +34,11 @@ class LaneWatch final : public FdEvents, public std::enable_shared_from_this<Lan
   bool drain();
   void fail(const Status& why);
 
-  IoThread* const thread_;
+  service::AnswerRelay* const relay_;
   Scheduler* const scheduler_;
   const std::shared_ptr<ServerLane> lane_;
-  const LaneId id_;
-  const std::function<void(LaneId, std::string)> broken_;
+  const AttachmentId id_;
+  const std::function<void(AttachmentId, std::string)> broken_;
   FdWatch watch_;
   bool failed_ = false;
 };

@@ -8,20 +8,26 @@
 #include <atomic>
 #include <cerrno>
 #include <map>
-#include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include "base/log.h"
+#include "base/mutex.h"
+#include "grpc/call.h"
+#include "grpc/handler.h"
+#include "http/http1_connection.h"
+#include "http/http2_connection.h"
+#include "memory/memory_budget.h"
 #include "memory/slab.h"
+#include "metrics/counter.h"
+#include "metrics/registry.h"
 #include "net/address.h"
-#include "net/grpc_method.h"
-#include "net/http1_connection.h"
-#include "net/http2_connection.h"
-#include "net/io_thread.h"
 #include "net/listener.h"
-#include "net/memory_budget.h"
+#include "server/arena_figures.h"
+#include "server/callback_thread.h"
+#include "server/io_thread.h"
 #include "server/lane_watch.h"
-#include "server/notices.h"
+#include "service/service.h"
 
 namespace servoir {
 namespace {
@@ -35,38 +41,50 @@ std::uint64_t rest_bytes(const ServerOptions& options) {
 
 }  // namespace
 
-// Connections and lanes refer to the scheduler, that to the slabs, those to the arena: the order of the members.
+// Makes a connection of a listener's protocol; null if there is no memory for it.
+using Connect = std::function<std::shared_ptr<Connection>(ConnectionSet*, UniqueFd)>;
+
+// What a listener of a protocol is made of.
+struct ProtocolTraits {
+  std::string_view name;  // for texts
+  std::string_view alpn;  // as TLS negotiates it
+};
+
+const ProtocolTraits& traits_of(Protocol protocol) {
+  static constexpr ProtocolTraits kTraits[] = {{"gRPC", "h2"}, {"REST", "http/1.1"}};
+  return kTraits[static_cast<std::size_t>(protocol)];
+}
+
+constexpr std::string_view kNotGrpc =
+    "This port speaks gRPC over HTTP/2 without upgrade; REST has a port of its own.\n";
+
+// The members are in the order in which they depend on each other: connections and lanes refer to the scheduler, which
+// refers to the slabs, which refer to the arena.
 struct Server::Impl {
   Impl(std::unique_ptr<Arena> memory, const ServerOptions& options)
-      : arena(std::move(memory)),
+      : max_connections(options.max_connections),
+        arena(std::move(memory)),
         rest_budget(rest_bytes(options)),
         slabs(arena.get()),
-        scheduler(arena.get(), &slabs, {[this](Clock::time_point when) { wake_at(when); }}) {
-    IoThreadOptions io;
-    io.pump = [this] { scheduler.pump(); };
-    io.sweep = options.sweep;
+        scheduler(&slabs, &figures,
+                  {[this](ServableId id, Clock::time_point when) { thread_for(id)->alarm.want(id, when); }, {}}) {
+    frontend.scheduler = &scheduler;
+    frontend.slabs = &slabs;
+    frontend.figures = &figures;
+    frontend.take_nonfinite = options.take_nonfinite;
+    frontend.ready = [this] { return lane_count.load(std::memory_order_relaxed) > 0; };
+    frontend.aside = [this](const EventLoop* loop, std::function<void()> work, std::function<void()> done) {
+      threads[loop->number()]->run_aside(std::move(work), std::move(done));
+    };
+    // The requests of one connection may have so much of the arena, and no client takes all of it.
     for (std::uint32_t i = 0; i < std::max(options.io_threads, 1U); ++i) {
-      threads.push_back(std::make_unique<IoThread>(io));
+      threads.push_back(std::make_unique<IoThread>(i, &scheduler, scope, ConnectionTimeouts{.sweep = options.sweep},
+                                                   slabs.arena_limit() / 4 * 3));
+      frontend.relays.push_back(&threads.back()->relay);
     }
-    timer = std::make_unique<Timer>(threads.front().get(), [this] { scheduler.tick(Clock::now()); });
-    routes.add(std::string(kPredictPath), make_predict_method(&scheduler, &slabs));
-    routes.add(std::string(kHealthPath),
-               make_health_method(&routes, [this] { return lane_count.load(std::memory_order_relaxed) > 0; }));
-    for (const auto& thread : threads) thread->start();
+    service::add_services(frontend, &grpc_routes, &http_routes);
+    for (const auto& thread : threads) thread->loop.start();
   }
-
-  IoThread* first_thread() { return threads.front().get(); }
-
-  void wake_at(Clock::time_point when) {
-    if (first_thread()->here()) {
-      timer->set(when);
-    } else {
-      first_thread()->post([this, when] { timer->set(when); });
-    }
-  }
-
-  // Nothing where there is no memory for the connection.
-  using Connect = std::function<std::shared_ptr<Connection>(IoThread*, UniqueFd)>;
 
   Connect make_connect(std::uint32_t listener, Protocol protocol, std::uint64_t max_message_bytes,
                        std::shared_ptr<const TlsContext> secure) {
@@ -76,65 +94,110 @@ struct Server::Impl {
       if (!stream.ok()) SERVOIR_ERROR("a connection is refused: " + std::string(stream.status().message()));
       return stream.ok() ? std::move(*stream) : nullptr;
     };
-    if (protocol == Protocol::kGrpc) {
-      auto context = std::make_shared<const GrpcContext>(GrpcContext{&routes, &scheduler, max_message_bytes});
-      return [=](IoThread* thread, UniqueFd socket) -> std::shared_ptr<Connection> {
+    const auto connect = [=]<class Made>(std::type_identity<Made> /*made*/, auto context) -> Connect {
+      return [=](ConnectionSet* set, UniqueFd socket) -> std::shared_ptr<Connection> {
         auto stream = make_stream(socket.get());
         if (stream == nullptr) return nullptr;
-        return std::make_shared<Http2Connection>(thread, std::move(socket), std::move(stream), listener, context);
+        return std::make_shared<Made>(set, std::move(socket), std::move(stream), listener, context);
       };
-    }
-    auto context =
-        std::make_shared<const RestContext>(RestContext{&scheduler, &slabs, max_message_bytes, &rest_budget});
-    return [=](IoThread* thread, UniqueFd socket) -> std::shared_ptr<Connection> {
-      auto stream = make_stream(socket.get());
-      if (stream == nullptr) return nullptr;
-      return std::make_shared<Http1Connection>(thread, std::move(socket), std::move(stream), listener, context);
     };
+    if (protocol == Protocol::kGrpc) {
+      auto calls = grpc::make_call_factory({.routes = &grpc_routes, .max_message_bytes = max_message_bytes});
+      return connect(
+          std::type_identity<http::Http2Connection>(),
+          std::make_shared<const http::Http2Context>(http::Http2Context{std::move(calls), std::string(kNotGrpc)}));
+    }
+    http::Http1Context context{.routes = &http_routes, .max_body_bytes = max_message_bytes, .budget = &rest_budget};
+    return connect(std::type_identity<http::Http1Connection>(),
+                   std::make_shared<const http::Http1Context>(std::move(context)));
   }
 
-  // In the first thread.
+  // Listeners, and servables with their lanes and their timer, are spread over the threads by their numbers. The lanes
+  // of one servable share a thread, as they share a lock in the scheduler.
+  [[nodiscard]] IoThread* thread_for(std::uint64_t number) const { return threads[number % threads.size()].get(); }
+
+  // In the loop of any listener.
   void accept(UniqueFd socket, const Connect& connect) {
-    IoThread* least = first_thread();
+    IoThread* least = threads.front().get();
     for (const auto& thread : threads) {
-      if (thread->connections() < least->connections()) least = thread.get();
+      if (thread->connections.size() < least->connections.size()) least = thread.get();
     }
-    if (least->here()) {
-      if (const auto connection = connect(least, std::move(socket))) connection->start();
+    if (least->loop.here()) {
+      if (const auto connection = connect(&least->connections, std::move(socket))) connection->start();
       return;
     }
-    least->post([connect, least, held = std::make_shared<UniqueFd>(std::move(socket))] {
-      if (const auto connection = connect(least, std::move(*held))) connection->start();
+    least->loop.post([connect, least, held = std::make_shared<UniqueFd>(std::move(socket))] {
+      if (const auto connection = connect(&least->connections, std::move(*held))) connection->start();
     });
   }
 
-  void close_connections(const std::function<bool(const Connection&)>& which) {
+  void end_connections(const std::function<bool(const Connection&)>& which) {
     for (const auto& thread : threads) {
-      thread->call([&] { thread->close_connections(which); });
+      thread->loop.run_and_wait([&] { thread->connections.end_if(which); });
     }
   }
 
+  [[nodiscard]] std::size_t count_connections() const {
+    std::size_t open = 0;
+    for (const auto& thread : threads) open += thread->connections.size();
+    return open;
+  }
+  // Why no connection is accepted now; empty: it is.
+  [[nodiscard]] std::string refusal() const {
+    const std::size_t open = count_connections();
+    if (open < max_connections) return {};
+    return std::to_string(open) + " are open, and the limit is " + std::to_string(max_connections) +
+           " (SERVOIR_MAX_CONNECTIONS)";
+  }
+
   const pid_t owner = ::getpid();
+  const std::uint32_t max_connections;
+  metrics::Registry figures;
+  const metrics::Scope scope{&figures};
   std::unique_ptr<Arena> arena;
   MemoryBudget rest_budget;
   SlabPool slabs;
   std::vector<std::unique_ptr<IoThread>> threads;
-  std::unique_ptr<Timer> timer;
   Scheduler scheduler;
-  GrpcRoutes routes;
-  Notices notices;
+  service::Frontend frontend;
+  grpc::Routes grpc_routes;
+  http::Routes http_routes;
+  CallbackThread callbacks;
   std::atomic<std::size_t> lane_count{0};
 
-  mutable std::mutex mutex;  // for what follows
-  bool stopped = false;
-  std::uint32_t next_listener = 1;
-  std::map<std::uint32_t, std::unique_ptr<Listener>> listeners;
+  const ArenaFigures arena_figures{scope, arena.get()};
+  const metrics::GaugeReading open_connections{scope, {"servoir_connections", "Open connections of clients."}, [this] {
+                                                 return static_cast<double>(count_connections());
+                                               }};
+  const metrics::GaugeReading rest_held{
+      scope,
+      {"servoir_rest_held_bytes", "Bytes that bodies and answers of REST requests hold.", metrics::Unit::kBytes},
+      [this] { return static_cast<double>(rest_budget.used()); }};
+  const metrics::GaugeReading request_heap{
+      scope,
+      {"servoir_request_heap_bytes", "Bytes that requests of many instances take beside their tensors.",
+       metrics::Unit::kBytes},
+      [this] { return static_cast<double>(slabs.heap()->used()); }};
+
+  mutable Mutex mutex;
+  bool stopped SERVOIR_GUARDED_BY(mutex) = false;
+  std::uint32_t next_listener SERVOIR_GUARDED_BY(mutex) = 1;
+  struct OpenListener {
+    IoThread* thread = nullptr;  // whose loop it belongs to
+    std::unique_ptr<Listener> listener;
+
+    void close() {
+      thread->loop.run_and_wait([&] { listener.reset(); });
+    }
+  };
+  std::map<std::uint32_t, OpenListener> listeners SERVOIR_GUARDED_BY(mutex);
   struct AttachedLane {
+    IoThread* thread = nullptr;  // likewise
     std::shared_ptr<ServerLane> lane;
     std::shared_ptr<LaneWatch> watch;
   };
-  std::map<LaneId, AttachedLane> lanes;
-  std::function<void(LaneId, const std::string&)> lane_failure;
+  std::map<AttachmentId, AttachedLane> lanes SERVOIR_GUARDED_BY(mutex);
+  std::function<void(AttachmentId, const std::string&)> lane_failure SERVOIR_GUARDED_BY(mutex);
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -158,7 +221,7 @@ Status Server::check_usable() const {
     return Status::FailedPrecondition("this server belongs to process " + std::to_string(impl_->owner) +
                                       ", from which this one (" + std::to_string(::getpid()) + ") was forked");
   }
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(&impl_->mutex);
   if (impl_->stopped) return Status::FailedPrecondition("the server has been stopped; make a new one");
   return Status::Ok();
 }
@@ -169,57 +232,54 @@ Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol
                                      const TlsSettings* tls) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
   SERVOIR_ASSIGN_OR_RETURN(const Address where, parse_address(address));
-  if (where.is_unix && protocol == Protocol::kRest) {
-    return Status::InvalidArgument("address '" + std::string(address) +
-                                   "' is a Unix socket; REST needs 'HOST:PORT', for example '127.0.0.1:1500'");
-  }
+  const ProtocolTraits& traits = traits_of(protocol);
   std::shared_ptr<const TlsContext> secure;
   if (tls != nullptr) {
-    SERVOIR_ASSIGN_OR_RETURN(secure, TlsContext::create(*tls, protocol == Protocol::kGrpc ? "h2" : "http/1.1"));
+    SERVOIR_ASSIGN_OR_RETURN(secure, TlsContext::create(*tls, traits.alpn));
   }
   SERVOIR_ASSIGN_OR_RETURN(ListeningSockets sockets, open_listening_sockets(where));
 
   Impl* impl = impl_.get();
   std::uint32_t number = 0;
   {
-    const std::lock_guard lock(impl->mutex);
+    const MutexLock lock(&impl->mutex);
     number = impl->next_listener++;
   }
-  const Impl::Connect connect = impl->make_connect(number, protocol, max_message_bytes, std::move(secure));
-  std::unique_ptr<Listener> listener;
-  impl->first_thread()->call([&] {
-    listener = std::make_unique<Listener>(impl->first_thread(), std::move(sockets), [impl, connect](UniqueFd socket) {
-      impl->accept(std::move(socket), connect);
-    });
-    listener->start();
+  const Connect connect = impl->make_connect(number, protocol, max_message_bytes, std::move(secure));
+  Impl::OpenListener open{impl->thread_for(number), nullptr};
+  open.thread->loop.run_and_wait([&] {
+    open.listener = std::make_unique<Listener>(
+        &open.thread->loop, std::move(sockets),
+        [impl, connect](UniqueFd socket) { impl->accept(std::move(socket), connect); },
+        [impl] { return impl->refusal(); });
+    open.listener->start();
   });
-  SERVOIR_INFO("listening on " + listener->address().text() + " for " +
-               (protocol == Protocol::kGrpc ? "gRPC" : "REST"));
-  const std::lock_guard lock(impl->mutex);
-  impl->listeners.emplace(number, std::move(listener));
+  SERVOIR_INFO("listening on " + open.listener->address().text() + " for " + std::string(traits.name));
+  const MutexLock lock(&impl->mutex);
+  impl->listeners.emplace(number, std::move(open));
   return number;
 }
 
 Result<std::string> Server::listener_address(std::uint32_t listener) const {
   SERVOIR_RETURN_IF_ERROR(check_usable());
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(&impl_->mutex);
   const auto found = impl_->listeners.find(listener);
   if (found == impl_->listeners.end()) return Status::NotFound("there is no listener " + std::to_string(listener));
-  return found->second->address().text();
+  return found->second.listener->address().text();
 }
 
 Status Server::close_listener(std::uint32_t listener) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
-  std::unique_ptr<Listener> closing;
+  Impl::OpenListener closing;
   {
-    const std::lock_guard lock(impl_->mutex);
+    const MutexLock lock(&impl_->mutex);
     const auto found = impl_->listeners.find(listener);
     if (found == impl_->listeners.end()) return Status::NotFound("there is no listener " + std::to_string(listener));
     closing = std::move(found->second);
     impl_->listeners.erase(found);
   }
-  impl_->first_thread()->call([&] { closing.reset(); });
-  impl_->close_connections([listener](const Connection& connection) { return connection.listener() == listener; });
+  closing.close();
+  impl_->end_connections([listener](const Connection& connection) { return connection.listener() == listener; });
   return Status::Ok();
 }
 
@@ -240,39 +300,40 @@ Result<std::shared_ptr<ServerLane>> Server::open_lane() const {
   return std::shared_ptr<ServerLane>(std::move(lane));
 }
 
-Result<LaneId> Server::attach_lane(ServableId servable, std::shared_ptr<ServerLane> lane,
-                                   std::span<const std::uint32_t> callees, std::string name) {
+Result<AttachmentId> Server::attach_lane(ServableId servable, std::shared_ptr<ServerLane> lane,
+                                         std::span<const std::uint32_t> callees, std::string name) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
-  UniqueFd event(::fcntl(lane->event_fd(), F_DUPFD_CLOEXEC, 0));
-  if (!event.valid()) return Status::FromErrno("cannot copy the lane's eventfd", errno);
+  UniqueFd event = lane->take_event();
+  if (!event.valid()) return Status::FailedPrecondition("the lane has been attached before");
   Impl* impl = impl_.get();
-  Result<LaneId> attachment = LaneId{0};
-  impl->first_thread()->call([&] {
+  IoThread* thread = impl->thread_for(servable);
+  Result<AttachmentId> attachment = AttachmentId{0};
+  thread->loop.run_and_wait([&] {
     attachment = impl->scheduler.attach(servable, lane.get(), callees, std::move(name));
     if (!attachment.ok()) return;
-    const auto broken = [impl](LaneId id, std::string text) {
-      const std::lock_guard lock(impl->mutex);
+    const auto broken = [impl](AttachmentId id, std::string text) {
+      const MutexLock lock(&impl->mutex);
       if (!impl->lane_failure) return;
-      impl->notices.call([callback = impl->lane_failure, id, text = std::move(text)] { callback(id, text); });
+      impl->callbacks.enqueue([callback = impl->lane_failure, id, text = std::move(text)] { callback(id, text); });
     };
-    auto watch = std::make_shared<LaneWatch>(impl->first_thread(), &impl->scheduler, lane, std::move(event),
-                                             *attachment, broken);
+    auto watch =
+        std::make_shared<LaneWatch>(&thread->relay, &impl->scheduler, lane, std::move(event), *attachment, broken);
     {
-      const std::lock_guard lock(impl->mutex);
-      impl->lanes.emplace(*attachment, Impl::AttachedLane{std::move(lane), watch});
+      const MutexLock lock(&impl->mutex);
+      impl->lanes.emplace(*attachment, Impl::AttachedLane{thread, std::move(lane), watch});
       impl->lane_count.store(impl->lanes.size(), std::memory_order_relaxed);
     }
     watch->start();
-    impl->first_thread()->need_pump();
+    thread->relay.need_pump();
   });
   return attachment;
 }
 
-Status Server::detach_lane(LaneId attachment, std::string_view reason) {
+Result<bool> Server::detach_lane(AttachmentId attachment, std::string_view reason, bool by_itself) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
   Impl::AttachedLane lane;
   {
-    const std::lock_guard lock(impl_->mutex);
+    const MutexLock lock(&impl_->mutex);
     const auto found = impl_->lanes.find(attachment);
     if (found == impl_->lanes.end()) {
       return Status::NotFound("no lane is attached with the number " + std::to_string(attachment));
@@ -281,61 +342,50 @@ Status Server::detach_lane(LaneId attachment, std::string_view reason) {
     impl_->lanes.erase(found);
     impl_->lane_count.store(impl_->lanes.size(), std::memory_order_relaxed);
   }
-  impl_->first_thread()->call([&] {
+  bool known_cause = false;
+  lane.thread->loop.run_and_wait([&] {
     lane.watch->finish();
-    impl_->scheduler.detach(attachment, reason);
-    impl_->first_thread()->need_pump();
+    known_cause = impl_->scheduler.detach(attachment, reason, by_itself);
+    lane.thread->relay.need_pump();
   });
-  return Status::Ok();
+  return known_cause;
 }
 
-Result<bool> Server::drain_lane(LaneId attachment) {
+Result<bool> Server::drain_lane(AttachmentId attachment) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
   return impl_->scheduler.drain(attachment);
 }
 
-void Server::on_lane_failure(std::function<void(LaneId, const std::string&)> callback) {
-  const std::lock_guard lock(impl_->mutex);
+void Server::on_lane_failure(std::function<void(AttachmentId, const std::string&)> callback) {
+  const MutexLock lock(&impl_->mutex);
   impl_->lane_failure = std::move(callback);
 }
 
 void Server::set_max_enqueued_requests(std::uint64_t limit) { impl_->scheduler.set_max_enqueued_requests(limit); }
 
-ServerStats Server::stats() const {
-  ServerStats stats;
-  stats.arena = impl_->arena->usage();
-  for (const auto& thread : impl_->threads) {
-    stats.connections += thread->connections();
-    stats.requests += thread->requests();
-  }
-  stats.rest_bytes = impl_->rest_budget.used();
-  stats.callees = impl_->scheduler.stats();
-  return stats;
-}
+metrics::Snapshot Server::stats() const { return impl_->figures.snapshot(); }
 
 void Server::stop() {
   if (::getpid() != impl_->owner) return;
-  std::map<std::uint32_t, std::unique_ptr<Listener>> listeners;
-  std::map<LaneId, Impl::AttachedLane> lanes;
+  std::map<std::uint32_t, Impl::OpenListener> listeners;
+  std::map<AttachmentId, Impl::AttachedLane> lanes;
   {
-    const std::lock_guard lock(impl_->mutex);
+    const MutexLock lock(&impl_->mutex);
     if (impl_->stopped) return;
     impl_->stopped = true;
     listeners.swap(impl_->listeners);
     lanes.swap(impl_->lanes);
   }
-  IoThread* first = impl_->first_thread();
-  first->call([&] { listeners.clear(); });
+  for (auto& [number, listener] : listeners) listener.close();
   // Ending a connection cancels its requests, so every answer is on its way when the threads end.
-  impl_->close_connections([](const Connection&) { return true; });
-  first->call([&] {
-    impl_->timer->cancel();
-    for (auto& [id, lane] : lanes) lane.watch->close();
-  });
-  // A thread may still be handing an answer to another one: all have to be past that before the first ends.
-  for (const auto& thread : impl_->threads) thread->call([] {});
+  impl_->end_connections([](const Connection&) { return true; });
+  for (const auto& thread : impl_->threads) thread->loop.run_and_wait([&] { thread->alarm.cancel(); });
+  for (auto& [id, lane] : lanes) lane.thread->loop.run_and_wait([&watch = *lane.watch] { watch.close(); });
+  for (const auto& thread : impl_->threads) thread->end_aside();
+  // A thread may still be handing an answer to another thread. All must be done with that before the first one ends.
+  for (const auto& thread : impl_->threads) thread->loop.run_and_wait([] {});
   for (const auto& thread : impl_->threads) thread->stop();
-  impl_->notices.stop();
+  impl_->callbacks.stop();
   for (auto& [id, lane] : lanes) impl_->scheduler.detach(id, "the server is stopping");
 }
 

@@ -1,8 +1,9 @@
-// Server: what a serving process is made of: arena, scheduler, I/O threads, listeners and the lanes of its workers.
+// Server: everything that a serving process has: arena, scheduler, I/O threads, listeners, and the lanes of its
+// workers.
 //
-// Any thread may call, except the I/O threads themselves. Calls that concern connections or lanes wait for the I/O
-// thread; none waits for a client or a worker. After stop() every call but stats() and stop() is an error. In a forked
-// child the object can only be destroyed, which leaves everything to the parent.
+// Any thread may call it, except the I/O threads themselves. Calls that concern connections or lanes wait for the I/O
+// thread, but no call waits for a client or a worker. After stop() every call except stats() and stop() is an error. A
+// forked child can only destroy the object, which leaves everything to the parent.
 #pragma once
 
 #include <chrono>
@@ -12,11 +13,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/status.h"
 #include "channel/lane.h"
-#include "memory/arena.h"
+#include "metrics/snapshot.h"
 #include "net/tls_stream.h"
 #include "schedule/graph.h"
 #include "schedule/scheduler.h"
@@ -25,33 +25,27 @@ namespace servoir {
 
 struct ServerOptions {
   std::uint64_t arena_limit = 1U << 30U;  // bytes
-  // For bodies and answers of REST clients, in bytes; 0: half of arena_limit, or 256 MiB where that is less.
+  // For bodies and answers of REST clients, in bytes; 0: half of arena_limit, or 256 MiB where that is more.
   std::uint64_t rest_limit = 0;
   std::uint32_t io_threads = 1;
-  std::chrono::milliseconds sweep{5000};  // a connection's time-outs are 20 of it
+  std::uint32_t max_connections = 65536;  // of all listeners together; the next ones wait in the kernel
+  bool take_nonfinite = false;            // NaN and infinities in JSON, see JsonDocument::parse()
+  std::chrono::milliseconds sweep{5000};  // a connection times out after 20 of these
 };
 
 enum class Protocol : std::uint8_t { kGrpc, kRest };
 
-struct ServerStats {
-  ArenaUsage arena;
-  std::uint64_t connections = 0;  // open now
-  std::uint64_t requests = 0;     // read so far
-  std::uint64_t rest_bytes = 0;   // held now by bodies and answers of REST requests
-  std::vector<CalleeStats> callees;
-};
-
 class Server {
  public:
   static Result<std::unique_ptr<Server>> create(const ServerOptions& options);
-  ~Server();  // as stop()
+  ~Server();  // stops the server
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   [[nodiscard]] int arena_fd() const;
 
   // Opens a listener and returns its number. See parse_address for `address`; port 0 gives a free one. Without `tls`
-  // connections are in the clear.
+  // connections are not encrypted.
   [[nodiscard]] Result<std::uint32_t> listen(std::string_view address, Protocol protocol,
                                              std::uint64_t max_message_bytes, const TlsSettings* tls = nullptr);
   // The bound address.
@@ -62,20 +56,22 @@ class Server {
   [[nodiscard]] Result<ServableId> publish(ServableSpec spec);
   [[nodiscard]] Status withdraw(ServableId servable, std::string_view reason);
 
-  // A lane for a worker that is about to start. It lives as long as it is attached or the caller holds it.
+  // Makes a lane for a worker that is about to start. It lives as long as it is attached or held by the caller.
   [[nodiscard]] Result<std::shared_ptr<ServerLane>> open_lane() const;
-  [[nodiscard]] Result<LaneId> attach_lane(ServableId servable, std::shared_ptr<ServerLane> lane,
-                                           std::span<const std::uint32_t> callees, std::string name);
-  // The worker is dead and waited for. Results that it had sent still count.
-  [[nodiscard]] Status detach_lane(LaneId attachment, std::string_view reason);
-  // No new batches for it; true when it holds none any more.
-  [[nodiscard]] Result<bool> drain_lane(LaneId attachment);
-  // Called on an own thread when a worker breaks the channel's protocol. Replaces the last one.
-  void on_lane_failure(std::function<void(LaneId, const std::string&)> callback);
+  [[nodiscard]] Result<AttachmentId> attach_lane(ServableId servable, std::shared_ptr<ServerLane> lane,
+                                                 std::span<const std::uint32_t> callees, std::string name);
+  // The worker is dead, and was waited for. Results that it sent before still count. `by_itself`, and what it returns:
+  // as Scheduler::detach().
+  [[nodiscard]] Result<bool> detach_lane(AttachmentId attachment, std::string_view reason, bool by_itself = false);
+  // The lane gets no new batches. Returns true when it holds none any more.
+  [[nodiscard]] Result<bool> drain_lane(AttachmentId attachment);
+  // Called on a dedicated thread when a worker breaks the channel's protocol. It replaces the callback set before.
+  void on_lane_failure(std::function<void(AttachmentId, const std::string&)> callback);
 
   void set_max_enqueued_requests(std::uint64_t limit);
-  [[nodiscard]] ServerStats stats() const;
-  // Closes listeners and connections and ends the threads.
+  // What the server's figures show now.
+  [[nodiscard]] metrics::Snapshot stats() const;
+  // Closes listeners and connections, and ends the threads.
   void stop();
 
  private:

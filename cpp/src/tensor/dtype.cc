@@ -11,7 +11,7 @@ struct TypeInfo {
 };
 
 // Indexed by the number of the DataType.
-constexpr std::array<TypeInfo, 15> kTypes = {{
+constexpr std::array<TypeInfo, 16> kTypes = {{
     {"unknown", 0},
     {"bool", 1},
     {"int8", 1},
@@ -27,6 +27,7 @@ constexpr std::array<TypeInfo, 15> kTypes = {{
     {"float64", 8},
     {"str", 0},
     {"bytes", 0},
+    {"bfloat16", 2},
 }};
 
 struct Alias {

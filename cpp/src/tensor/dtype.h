@@ -1,7 +1,7 @@
 // DataType: the element types that exist on the wire, in the arena and in functions.
 //
-// The numbers are those of the public gRPC contract (mindspore.serving.proto.DataType), so no table stands between the
-// wire and the arena.
+// The numbers are this server's own, and part of what it and its workers agree on. Each protocol has its own table from
+// its names or numbers to them.
 #pragma once
 
 #include <cstdint>
@@ -24,17 +24,18 @@ enum class DataType : std::uint8_t {
   kFloat16 = 10,
   kFloat32 = 11,
   kFloat64 = 12,
-  kString = 13,  // UTF-8, one value a tensor, any length
-  kBytes = 14,   // one value a tensor, any length
+  kString = 13,  // UTF-8; each element has a length of its own (tensor/text_array.h)
+  kBytes = 14,   // each element has a length of its own
+  kBfloat16 = 15,
 };
 
-// Bytes of one element; 0 for kString, kBytes (their length is the value's own) and kUnknown.
+// Bytes of one element; 0 for kString and kBytes, whose elements have any length, and for kUnknown.
 [[nodiscard]] std::uint32_t element_bytes(DataType type);
 // Whether the number is a DataType other than kUnknown.
 [[nodiscard]] bool is_known(std::uint64_t number);
-// kString and kBytes: one value of any length.
+// Whether the type is kString or kBytes.
 [[nodiscard]] inline bool is_text(DataType type) { return type == DataType::kString || type == DataType::kBytes; }
-// "float32", "int8", "bool", "str", "bytes", … (numpy's names; the REST contract's names)
+// "float32", "int8", "bool", "str", "bytes", … (the names that NumPy and REST use)
 [[nodiscard]] std::string_view name_of(DataType type);
 // Inverse of name_of; also fp16, fp32, fp64, string.
 [[nodiscard]] std::optional<DataType> data_type_of(std::string_view name);

@@ -81,6 +81,16 @@ Result<std::uint64_t> Shape::byte_size(DataType type) const {
   return count == 0 ? 0 : bytes;
 }
 
+std::uint64_t Shape::empty_arrays() const {
+  std::uint64_t arrays = 1;
+  for (const std::int64_t dim : view()) {
+    if (dim == 0) return arrays;
+    if (!checked_mul(arrays, static_cast<std::uint64_t>(dim), &arrays)) arrays = kLargest + 1;
+    arrays = std::min(arrays, kLargest + 1);
+  }
+  return 0;
+}
+
 Shape Shape::with_rows(std::int64_t rows) const {
   assert(rank < kMaxRank);
   Shape result;

@@ -1,7 +1,7 @@
 // Shape: the dimensions of a tensor, a plain value of fixed size, so that it can lie in a shared ring.
 //
 // At most kMaxRank dimensions. In the description of a model's input or output a dimension may be kDynamic; the shape
-// of a tensor never has one.
+// of a tensor has none.
 #pragma once
 
 #include <array>
@@ -36,7 +36,10 @@ struct Shape {
   [[nodiscard]] Result<std::uint64_t> element_count() const;
   // element_count() * element_bytes(type), checked.
   [[nodiscard]] Result<std::uint64_t> byte_size(DataType type) const;
-  // This shape behind one more, first, dimension. The rank must be below kMaxRank.
+  // Of a tensor without elements: how many empty arrays it is written as, that is the product of the dimensions before
+  // the first 0; [3, 2, 0] has 6, [0, 5] has 1. 0 where no dimension is 0. Counts up to 2^63 and not beyond.
+  [[nodiscard]] std::uint64_t empty_arrays() const;
+  // This shape with `rows` as a further, first dimension. The rank must be below kMaxRank.
   [[nodiscard]] Shape with_rows(std::int64_t rows) const;
   // This shape without its first dimension. The rank must not be 0.
   [[nodiscard]] Shape row() const;

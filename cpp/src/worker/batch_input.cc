@@ -29,7 +29,7 @@ Result<std::byte*> BatchInput::rows(const ArenaView& arena, const RunTask::Input
   std::byte* gathered = nullptr;  // set once they are not
   std::uint64_t done = 0;
   std::uint64_t skip = first;
-  for (const Piece& piece : input.pieces) {
+  for (const RowRun& piece : input.pieces) {
     if (done == count) break;
     if (skip >= piece.rows) {
       skip -= piece.rows;

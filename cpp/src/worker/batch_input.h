@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 #include "channel/message.h"
-#include "memory/arena.h"
+#include "memory/arena_view.h"
 
 namespace servoir {
 

@@ -6,33 +6,16 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/text.h"
+#include "channel/rows.h"
+#include "worker/text_rows.h"
 
 namespace servoir {
 namespace {
 
-// A batch whose rows all fail alike is not run to its end one by one.
-constexpr std::uint32_t kFailuresInARow = 8;
-
-bool any_type(const ModelPort& port) { return port.dtype == DataType::kUnknown; }
-
-std::string quoted(const ModelPort& port) { return "'" + port.name + "'"; }
-
-std::string described(DataType dtype, const Shape& shape) { return std::string(name_of(dtype)) + " " + shape.text(); }
+bool any_type(const Port& port) { return port.dtype == DataType::kUnknown; }
 
 }  // namespace
-
-void append_piece(const OutputPiece& piece, std::vector<OutputPiece>* pieces) {
-  if (!pieces->empty()) {
-    OutputPiece& last = pieces->back();
-    const bool alike =
-        last.dtype == piece.dtype && last.row_bytes == piece.row_bytes && last.row_shape == piece.row_shape;
-    if (alike && (piece.dtype == DataType::kUnknown || last.offset + last.rows * last.row_bytes == piece.offset)) {
-      last.rows += piece.rows;
-      return;
-    }
-  }
-  pieces->push_back(piece);
-}
 
 Result<BatchRunner> BatchRunner::create(ModelSetup setup, const ArenaView* arena) {
   BatchRunner runner(std::move(setup), arena);
@@ -41,49 +24,35 @@ Result<BatchRunner> BatchRunner::create(ModelSetup setup, const ArenaView* arena
 }
 
 Status BatchRunner::examine() {
-  const std::vector<ModelPort>& inputs = setup_.model->inputs();
-  const std::vector<ModelPort>& outputs = setup_.model->outputs();
-  batched_.assign(inputs.size(), setup_.with_batch_dim);
-  for (const std::uint32_t index : setup_.unbatched_inputs) {
-    if (index >= inputs.size()) {
-      return Status::InvalidArgument("input " + std::to_string(index) +
-                                     " is said to have no batch dimension, but the " + "model has " +
-                                     std::to_string(inputs.size()) + " inputs");
-    }
-    batched_[index] = false;
+  const std::vector<Port>& inputs = setup_.model->inputs();
+  const std::vector<Port>& outputs = setup_.model->outputs();
+  const Batching& batching = setup_.batching;
+  SERVOIR_ASSIGN_OR_RETURN(const std::uint32_t size, batch_size(inputs, outputs, batching));
+  fixed_batch_ = batching.with_batch_dim ? size : 0;
+  batched_.assign(inputs.size(), batching.with_batch_dim);
+  whole_outputs_.assign(outputs.size(), false);
+  if (batching.with_batch_dim) {
+    for (const std::uint32_t index : batching.unbatched_inputs) batched_[index] = false;
+    for (const std::uint32_t index : batching.unbatched_outputs) whole_outputs_[index] = true;
   }
-  const auto join = [this](const char* side, const ModelPort& port) {
-    if (!port.rank_known) return Status::Ok();
-    if (port.shape.rank == 0) {
-      return Status::InvalidArgument(std::string(side) + quoted(port) + " of the model is a single value; with " +
-                                     "with_batch_dim its first dimension must be the batch");
-    }
-    const std::int64_t first = port.shape.dims[0];
-    if (first == kDynamic) return Status::Ok();
-    if (first <= 0 || first > UINT32_MAX || (fixed_batch_ != 0 && fixed_batch_ != static_cast<std::uint32_t>(first))) {
-      return Status::InvalidArgument(std::string(side) + quoted(port) + " of the model has shape " + port.shape.text() +
-                                     "; its first dimension must be the batch" +
-                                     (fixed_batch_ != 0 ? ", " + std::to_string(fixed_batch_) : "") +
-                                     " as in the model's other inputs and outputs");
-    }
-    fixed_batch_ = static_cast<std::uint32_t>(first);
-    return Status::Ok();
-  };
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (batched_[i]) SERVOIR_RETURN_IF_ERROR(join("input ", inputs[i]));
-    input_rows_.push_back(batched_[i] && inputs[i].rank_known ? inputs[i].shape.row() : inputs[i].shape);
+    instances_.push_back(inputs[i]);
+    if (batched_[i] && inputs[i].rank_known) instances_[i].shape = inputs[i].shape.row();
   }
-  for (const ModelPort& port : outputs) {
-    if (setup_.with_batch_dim) SERVOIR_RETURN_IF_ERROR(join("output ", port));
-    const bool known =
-        port.rank_known && !any_type(port) && !(setup_.with_batch_dim ? port.shape.row() : port.shape).dynamic();
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const Port& port = outputs[k];
+    const bool known = port.rank_known && !any_type(port) && !is_text(port.dtype) &&
+                       !(has_rows(k) ? port.shape.row() : port.shape).dynamic();
     outputs_static_ = outputs_static_ && known;
   }
   gather_.resize(inputs.size());
+  texts_.resize(inputs.size());
+  text_rows_.resize(outputs.size());
   inputs_.resize(inputs.size());
   outputs_.resize(outputs.size());
   output_offsets_.resize(outputs.size());
   in_arena_.resize(outputs.size());
+  rooms_.resize(outputs.size());
   output_scratch_.resize(outputs.size());
   return Status::Ok();
 }
@@ -103,109 +72,100 @@ void BatchRunner::run(const RunTask& task, TaskRooms* rooms, RowsResult* result)
     for (std::uint32_t row = 0; row < rows; ++row) {
       result->failures.push_back({row, Code::kInvalidArgument, text});
     }
-  } else if (!setup_.with_batch_dim) {
-    run_alone(task, rooms, result);
   } else {
-    const TaskRooms::Mark mark = rooms->mark();
-    const std::uint32_t step = fixed_batch_ != 0 ? fixed_batch_ : rows;
-    Failed failed;
-    for (std::uint32_t first = 0; first < rows && failed.status.ok(); first += step) {
-      failed = run_rows(task, first, std::min(step, rows - first), rooms, result);
-    }
-    if (!failed.status.ok()) {
-      for (auto& pieces : result->outputs) pieces.clear();
-      rooms->rewind(mark);
-      if (failed.each_alone && rows > 1) {
-        run_alone(task, rooms, result);
-      } else {
-        for (std::uint32_t row = 0; row < rows; ++row) {
-          result->failures.push_back({row, failed.status.code(), std::string(failed.status.message())});
-        }
+    // Without a batch dimension each instance is a run of its own.
+    const std::uint32_t most = !setup_.batching.with_batch_dim ? 1 : fixed_batch_ != 0 ? fixed_batch_ : rows;
+    const auto run = [&](std::uint32_t first, std::uint32_t count) {
+      const TaskRooms::Mark mark = rooms->mark();
+      Failed failed = run_rows(task, first, count, rooms, result);
+      if (!failed.status.ok()) rooms->rewind(mark);
+      return failed;
+    };
+    const auto give_up = [&](std::uint32_t first, std::uint32_t count, const Status& why) {
+      for (std::uint32_t row = first; row < first + count; ++row) {
+        result->failures.push_back({row, why.code(), std::string(why.message())});
       }
+      OutputPiece nothing;
+      nothing.rows = count;
+      for (auto& pieces : result->outputs) append_piece(nothing, &pieces);
+    };
+    for (std::uint32_t first = 0; first < rows; first += most) {
+      run_halving(first, std::min(most, rows - first), run, give_up);
     }
   }
   if (result->failures.size() == rows) result->outputs.clear();
 }
 
-void BatchRunner::run_alone(const RunTask& task, TaskRooms* rooms, RowsResult* result) {
-  std::uint32_t in_a_row = 0;
-  for (std::uint32_t row = 0; row < task.head.rows; ++row) {
-    Failed failed;
-    if (in_a_row < kFailuresInARow) {
-      failed = run_rows(task, row, 1, rooms, result);
-    } else {
-      const RowsResult::Failure& last = result->failures.back();
-      failed = {Status(last.code, last.text), true};
-    }
-    if (failed.status.ok()) {
-      in_a_row = 0;
-      continue;
-    }
-    const bool alike = in_a_row > 0 && result->failures.back().text == failed.status.message();
-    in_a_row = alike ? in_a_row + 1 : 1;
-    result->failures.push_back({row, failed.status.code(), std::string(failed.status.message())});
-    OutputPiece nothing;
-    nothing.rows = 1;
-    for (auto& pieces : result->outputs) append_piece(nothing, &pieces);
+Failed BatchRunner::run_rows(const RunTask& task, std::uint32_t first, std::uint32_t count, TaskRooms* rooms,
+                             RowsResult* result) {
+  const std::uint32_t total = setup_.batching.with_batch_dim && fixed_batch_ != 0 ? fixed_batch_ : count;
+  if (Status s = prepare_inputs(task, first, count, total); !s.ok()) return {std::move(s)};
+  if (Failed failed = execute(RoomMarks::Which::kFirst, task, count, total, rooms, result); !failed.status.ok()) {
+    return failed;
   }
+  if (unwritten_output(RoomMarks::Which::kFirst).has_value()) {
+    if (Failed failed = execute(RoomMarks::Which::kSecond, task, count, total, rooms, result); !failed.status.ok()) {
+      return failed;
+    }
+    if (const auto k = unwritten_output(RoomMarks::Which::kSecond); k.has_value()) {
+      return {Status::Internal("the backend has not written output " + std::to_string(*k) + " (" +
+                               quoted(setup_.model->outputs()[*k].name) + ") of the model, although it says so"),
+              true};
+    }
+  }
+  if (Status s = take_outputs(task, count, total, rooms, result); !s.ok()) {
+    // A result of a wrong shape may be the doing of a single instance's values; a lack of room is not.
+    const bool may_be_some = s.code() != Code::kResourceExhausted;
+    return {std::move(s), may_be_some};
+  }
+  return {};
 }
 
-BatchRunner::Failed BatchRunner::run_rows(const RunTask& task, std::uint32_t first, std::uint32_t count,
-                                          TaskRooms* rooms, RowsResult* result) {
-  const std::uint32_t total = setup_.with_batch_dim && fixed_batch_ != 0 ? fixed_batch_ : count;
-  if (Status s = prepare_inputs(task, first, count, total); !s.ok()) return {std::move(s), false};
-  if (Status s = prepare_outputs(task, count, total, rooms); !s.ok()) return {std::move(s), false};
+Failed BatchRunner::execute(RoomMarks::Which mark, const RunTask& task, std::uint32_t count, std::uint32_t total,
+                            TaskRooms* rooms, RowsResult* result) {
+  if (Status s = prepare_outputs(task, count, total, rooms); !s.ok()) return {std::move(s)};
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    rooms_[k] = {outputs_[k].data, outputs_[k].bytes};
+    if (rooms_[k].data != nullptr) marks_.put(mark, rooms_[k].data, rooms_[k].bytes);
+  }
   const auto start = std::chrono::steady_clock::now();
   Status executed = setup_.model->execute(inputs_, outputs_);
   result->run_ns += static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count());
   if (!executed.ok()) return {std::move(executed), true};
-  if (Status s = take_outputs(task, count, total, rooms, result); !s.ok()) return {std::move(s), false};
   return {};
 }
 
-Status BatchRunner::check_instance(std::size_t index, const RunTask::Input& input) const {
-  const ModelPort& port = setup_.model->inputs()[index];
-  const Shape& wanted = input_rows_[index];
-  const auto refuse = [&](const std::string& why) {
-    return Status::InvalidArgument("input " + std::to_string(index) + " (" + quoted(port) + ") of the model takes " +
-                                   (any_type(port) ? "numbers" : std::string(name_of(port.dtype))) +
-                                   (port.rank_known ? " " + wanted.text() : "") + " for an instance, got " +
-                                   described(input.dtype, input.row_shape) + why);
-  };
-  if (any_type(port) ? is_text(input.dtype) : input.dtype != port.dtype) return refuse("");
-  if (!port.rank_known) return Status::Ok();
-  if (!wanted.dynamic()) {
-    SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t need, wanted.byte_size(input.dtype));
-    SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t have, input.row_shape.byte_size(input.dtype));
-    if (need == have) return Status::Ok();
-    return refuse(": " + std::to_string(need) + " bytes are needed, not " + std::to_string(have));
+std::optional<std::size_t> BatchRunner::unwritten_output(RoomMarks::Which mark) const {
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    if (in_room(k) && marks_.is_left(mark, rooms_[k].data, rooms_[k].bytes, outputs_[k].bytes)) return k;
   }
-  if (input.row_shape.rank != wanted.rank) return refuse(", which has another number of dimensions");
-  for (std::uint32_t d = 0; d < wanted.rank; ++d) {
-    if (wanted.dims[d] != kDynamic && wanted.dims[d] != input.row_shape.dims[d]) {
-      return refuse(": dimension " + std::to_string(d) + " differs");
-    }
-  }
-  return Status::Ok();
+  return std::nullopt;
 }
 
 Status BatchRunner::prepare_inputs(const RunTask& task, std::uint32_t first, std::uint32_t count, std::uint32_t total) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const RunTask::Input& input = task.inputs[i];
-    const ModelPort& port = setup_.model->inputs()[i];
-    SERVOIR_RETURN_IF_ERROR(check_instance(i, input));
+    const Port& port = instances_[i];
     SERVOIR_ASSIGN_OR_RETURN(const std::uint64_t row_bytes, input.row_shape.byte_size(input.dtype));
+    SERVOIR_RETURN_IF_ERROR(fits(static_cast<std::uint32_t>(i), port, input.dtype, input.row_shape, row_bytes));
     const bool one = !batched_[i];
     ModelInput& made = inputs_[i];
     made.dtype = input.dtype;
-    made.shape = port.rank_known && !input_rows_[i].dynamic() ? input_rows_[i] : input.row_shape;
+    made.shape = shape_for(port, input.dtype, input.row_shape);
     if (!one) {
       if (made.shape.rank == kMaxRank) {
-        return Status::InvalidArgument("input " + std::to_string(i) + " (" + quoted(port) + ") has " +
+        return Status::InvalidArgument("input " + std::to_string(i) + " (" + quoted(port.name) + ") has " +
                                        std::to_string(kMaxRank) + " dimensions; a batch of it would have one too many");
       }
       made.shape = made.shape.with_rows(total);
+    }
+    if (is_text(input.dtype)) {
+      SERVOIR_RETURN_IF_ERROR(
+          gather_texts(*arena_, input, first, one ? 1 : count, one ? 1 : total, made.shape, &texts_[i]));
+      made.data = texts_[i].data();
+      made.bytes = texts_[i].size();
+      continue;
     }
     SERVOIR_ASSIGN_OR_RETURN(made.bytes, made.shape.byte_size(made.dtype));
     SERVOIR_ASSIGN_OR_RETURN(made.data,
@@ -245,7 +205,7 @@ void BatchRunner::remember(const RunTask& task, const std::vector<OutputPiece>& 
 }
 
 Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, std::uint32_t total, TaskRooms* rooms) {
-  const std::vector<ModelPort>& ports = setup_.model->outputs();
+  const std::vector<Port>& ports = setup_.model->outputs();
   const Known* known = outputs_static_ ? nullptr : recall(task);
   std::uint64_t all = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
@@ -255,15 +215,18 @@ Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, st
     output.expected = outputs_static_ || known != nullptr;
     if (!output.expected) continue;
     output.dtype = known != nullptr ? known->outputs[k].dtype : ports[k].dtype;
-    const bool with_rows = setup_.with_batch_dim;
-    Shape row = known != nullptr ? known->outputs[k].shape : with_rows ? ports[k].shape.row() : ports[k].shape;
-    if (with_rows && row.rank == kMaxRank) {
+    if (is_text(output.dtype)) {  // of any size
       output.expected = false;
       continue;
     }
-    output.shape = with_rows ? row.with_rows(total) : row;
+    const Shape row = known != nullptr ? known->outputs[k].shape : has_rows(k) ? ports[k].shape.row() : ports[k].shape;
+    if (has_rows(k) && row.rank == kMaxRank) {
+      output.expected = false;
+      continue;
+    }
+    output.shape = has_rows(k) ? row.with_rows(total) : row;
     SERVOIR_ASSIGN_OR_RETURN(output.bytes, output.shape.byte_size(output.dtype));
-    if (!checked_add(round_up(all, TaskRooms::kAlign), output.bytes, &all)) {
+    if (!whole_outputs_[k] && !checked_add(round_up(all, TaskRooms::kAlign), output.bytes, &all)) {
       return Status::ResourceExhausted("the outputs of the batch are too large to be addressed");
     }
   }
@@ -273,7 +236,7 @@ Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, st
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     ModelOutput& output = outputs_[k];
     if (!output.expected || output.bytes == 0) continue;
-    if (surplus) {
+    if (surplus || whole_outputs_[k]) {
       output.data = output_scratch_[k].at_least(output.bytes);
       if (output.data == nullptr) output.bytes = 0;
       continue;
@@ -288,7 +251,7 @@ Status BatchRunner::prepare_outputs(const RunTask& task, std::uint32_t count, st
 
 Status BatchRunner::take_outputs(const RunTask& task, std::uint32_t count, std::uint32_t total, TaskRooms* rooms,
                                  RowsResult* result) {
-  const std::vector<ModelPort>& ports = setup_.model->outputs();
+  const std::vector<Port>& ports = setup_.model->outputs();
   pieces_.clear();
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     const ModelOutput& output = outputs_[k];
@@ -296,40 +259,78 @@ Status BatchRunner::take_outputs(const RunTask& task, std::uint32_t count, std::
     piece.dtype = output.dtype;
     piece.rows = count;
     piece.row_shape = output.shape;
-    if (setup_.with_batch_dim) {
+    if (has_rows(k)) {
       if (output.shape.rank == 0 || output.shape.dims[0] != static_cast<std::int64_t>(total)) {
-        return Status::Internal("output " + std::to_string(k) + " (" + quoted(ports[k]) + ") of the model came with " +
-                                "shape " + output.shape.text() + "; its first dimension must be the batch, " +
-                                std::to_string(total) + " here");
+        return Status::Internal("output " + std::to_string(k) + " (" + quoted(ports[k].name) +
+                                ") of the model came with " + "shape " + output.shape.text() +
+                                "; its first dimension must be the batch, " + std::to_string(total) + " here");
       }
       piece.row_shape = output.shape.row();
     }
     SERVOIR_ASSIGN_OR_RETURN(piece.row_bytes, piece.row_shape.byte_size(piece.dtype));
+    text_rows_[k].clear();
+    if (is_text(piece.dtype)) {
+      SERVOIR_ASSIGN_OR_RETURN(text_rows_[k], rows_of_texts({output.data, static_cast<std::size_t>(output.bytes)},
+                                                            output.shape, piece.row_shape, count));
+      // An output without a batch dimension is the only row, and each instance gets it.
+      const std::span<const std::byte> only = text_rows_[k].front();
+      text_rows_[k].resize(count, only);
+    }
     pieces_.push_back(piece);
   }
   std::uint64_t all = 0;
-  const auto placed = [&](std::size_t k) {
-    if (!in_arena_[k]) return false;
-    const auto room = arena_->resolve(output_offsets_[k], outputs_[k].bytes);
-    return room.ok() && *room == outputs_[k].data;
-  };
+  const auto placed = [&](std::size_t k) { return in_arena_[k] && in_room(k); };
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
-    if (!placed(k)) all = round_up(all, TaskRooms::kAlign) + pieces_[k].row_bytes * count;
+    if (placed(k)) continue;
+    std::uint64_t bytes = 0;
+    for (const std::span<const std::byte> row : text_rows_[k]) bytes += row.size();
+    if ((text_rows_[k].empty() && !checked_mul(pieces_[k].row_bytes, count, &bytes)) ||
+        !checked_add(round_up(all, TaskRooms::kAlign), bytes, &all)) {
+      return Status::ResourceExhausted("the outputs of the batch are too large to be addressed");
+    }
   }
   if (all != 0) SERVOIR_RETURN_IF_ERROR(rooms->reserve(all));
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     OutputPiece& piece = pieces_[k];
     if (placed(k)) {
       piece.offset = output_offsets_[k];
-    } else {
-      const std::uint64_t bytes = piece.row_bytes * count;
-      SERVOIR_ASSIGN_OR_RETURN(const TaskRooms::Spot spot, rooms->take(bytes));
-      if (bytes != 0) std::memcpy(spot.data, outputs_[k].data, bytes);
-      piece.offset = spot.offset;
+      continue;
     }
+    if (is_text(piece.dtype)) {
+      SERVOIR_RETURN_IF_ERROR(take_texts(k, rooms, result));
+      continue;
+    }
+    const std::uint64_t bytes = piece.row_bytes * count;
+    SERVOIR_ASSIGN_OR_RETURN(const TaskRooms::Spot spot, rooms->take(bytes));
+    piece.offset = spot.offset;
+    if (bytes == 0) continue;
+    // Each instance gets a whole output as its own: stages may change what they are given.
+    const std::uint64_t copies = whole_outputs_[k] ? count : 1;
+    const std::uint64_t copied = bytes / copies;
+    for (std::uint64_t i = 0; i < copies; ++i) std::memcpy(spot.data + i * copied, outputs_[k].data, copied);
   }
   if (!outputs_static_) remember(task, pieces_);
-  for (std::size_t k = 0; k < outputs_.size(); ++k) append_piece(pieces_[k], &result->outputs[k]);
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    if (!is_text(pieces_[k].dtype)) append_piece(pieces_[k], &result->outputs[k]);
+  }
+  return Status::Ok();
+}
+
+Status BatchRunner::take_texts(std::size_t k, TaskRooms* rooms, RowsResult* result) {
+  std::uint64_t bytes = 0;
+  for (const std::span<const std::byte> row : text_rows_[k]) bytes += row.size();
+  SERVOIR_ASSIGN_OR_RETURN(const TaskRooms::Spot spot, rooms->take(bytes));
+  OutputPiece piece = pieces_[k];
+  piece.rows = 1;
+  piece.offset = spot.offset;
+  std::byte* to = spot.data;
+  for (const std::span<const std::byte> row : text_rows_[k]) {
+    piece.row_bytes = row.size();
+    if (!row.empty()) std::memcpy(to, row.data(), row.size());
+    append_piece(piece, &result->outputs[k]);
+    to += row.size();
+    piece.offset += row.size();
+  }
   return Status::Ok();
 }
 

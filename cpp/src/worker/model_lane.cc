@@ -1,8 +1,5 @@
 #include "worker/model_lane.h"
 
-#include <pthread.h>
-
-#include <csignal>
 #include <string>
 #include <utility>
 
@@ -25,16 +22,11 @@ Status ModelLane::add(std::uint32_t callee, BatchRunner runner) {
 }
 
 void ModelLane::start() {
-  // Signals are for the main thread, which runs their handlers.
-  sigset_t signals;
-  sigset_t before;
-  sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
-  ::pthread_sigmask(SIG_BLOCK, &signals, &before);
+  // No signal is blocked in it: a process that a model in Python starts would inherit that, and could not be ended by
+  // SIGTERM. (The kernel gives signals to the main thread where it can; Python runs their handlers there in any case.)
   thread_ = std::thread([this] {
     if (Status status = loop(); !status.ok()) on_broken_(status);
   });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void ModelLane::stop() { lane_.stop(); }

@@ -12,7 +12,7 @@
 
 #include "base/status.h"
 #include "channel/lane.h"
-#include "memory/arena.h"
+#include "memory/arena_view.h"
 #include "worker/batch_runner.h"
 #include "worker/task_lane.h"
 

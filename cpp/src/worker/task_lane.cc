@@ -11,7 +11,7 @@ constexpr std::string_view kTooLong =
     "the results of this batch are too many and too different to be sent; use smaller batches";
 constexpr std::size_t kShortText = 100;
 
-Status unexpected(Kind kind) {
+Status unexpected(RecordKind kind) {
   return Status::Internal("the server sent a record of kind " + std::to_string(static_cast<std::uint32_t>(kind)) +
                           " that nothing in this worker waits for");
 }
@@ -26,19 +26,19 @@ Result<bool> TaskLane::next(RunTask* task, int timeout_ms) {
     return true;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (stopped()) return false;
     listening_ = true;
   }
-  auto record = lane_->wait(timeout_ms);
+  auto record = lane_->wait(timeout_ms, timeout_ms != 0);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     listening_ = false;
   }
   if (!record.ok()) return record.status();
   if (!record->has_value()) return false;
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(**record).kind());
-  if (kind != Kind::kRun) return unexpected(kind);
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, MessageReader(**record).kind());
+  if (kind != RecordKind::kRun) return unexpected(kind);
   SERVOIR_RETURN_IF_ERROR(read_run(**record, task));
   lane_->release();
   return true;
@@ -48,8 +48,8 @@ Result<std::span<const std::byte>> TaskLane::answer() {
   while (true) {
     SERVOIR_ASSIGN_OR_RETURN(const auto record, lane_->wait(-1));
     if (!record.has_value()) return Status::Unavailable("this worker is being stopped");
-    SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(*record).kind());
-    if (kind != Kind::kRun) return *record;
+    SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, MessageReader(*record).kind());
+    if (kind != RecordKind::kRun) return *record;
     RunTask run;
     SERVOIR_RETURN_IF_ERROR(read_run(*record, &run));
     waiting_runs_.push_back(std::move(run));
@@ -66,27 +66,30 @@ Result<Room> TaskLane::more_room(std::uint64_t task, std::uint64_t bytes) {
   SERVOIR_RETURN_IF_ERROR(lane_->post(writer_.bytes()));
   SERVOIR_ASSIGN_OR_RETURN(const auto record, answer());
   MessageReader reader(record);
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, reader.kind());
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, reader.kind());
   const auto* found = reader.get<RoomHead>();
-  if (kind != Kind::kRoom || found == nullptr || found->task != task) return unexpected(kind);
+  if (kind != RecordKind::kRoom || found == nullptr || found->task != task) return unexpected(kind);
   const RoomHead room = *found;
   lane_->release();
   if (room.failed != 0) {
     return Status::ResourceExhausted("the server has no memory left for " + std::to_string(bytes) +
-                                     " bytes of results");
+                                     " bytes of results: " + std::to_string(room.used) + " of " +
+                                     std::to_string(room.limit) +
+                                     " bytes of its arena are in use; return less at a time or raise the arena's limit "
+                                     "(SERVOIR_ARENA_LIMIT_MB)");
   }
   if (room.bytes < bytes) return Status::Internal("the server gave less room than was asked for");
   return Room{room.offset, room.bytes};
 }
 
-Status TaskLane::call(CallRequest* request, RowsResult* result) {
+Status TaskLane::call_model(CallRequest* request, RowsResult* result) {
   request->call = ++calls_;
   writer_.clear();
   write_call(*request, &writer_);
   SERVOIR_RETURN_IF_ERROR(lane_->post(writer_.bytes()));
   SERVOIR_ASSIGN_OR_RETURN(const auto record, answer());
-  SERVOIR_ASSIGN_OR_RETURN(const Kind kind, MessageReader(record).kind());
-  if (kind != Kind::kCalled) return unexpected(kind);
+  SERVOIR_ASSIGN_OR_RETURN(const RecordKind kind, MessageReader(record).kind());
+  if (kind != RecordKind::kCalled) return unexpected(kind);
   SERVOIR_RETURN_IF_ERROR(read_rows_result(record, result));
   lane_->release();
   if (result->id != request->call || result->rows != request->rows) {
@@ -118,7 +121,7 @@ Status TaskLane::done(const RowsResult& result) {
 }
 
 void TaskLane::stop() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   stopped_.store(true, std::memory_order_relaxed);
   if (listening_) lane_->stop();
 }

@@ -2,15 +2,15 @@
 //
 // Runs come one after the other, and the next may be in the ring already while the current one is worked on. The answer
 // to a question that the lane asks for its current task (more room, a model call) comes through the same ring, so runs
-// that come first are kept, in order. Used by the lane's one thread; stop() by any.
+// that come first are kept, in order. Used by the lane's one thread; stop() and interrupt() by any.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "base/status.h"
 #include "channel/lane.h"
 #include "channel/message.h"
@@ -35,17 +35,19 @@ class TaskLane final : public RoomSource {
  public:
   explicit TaskLane(std::unique_ptr<WorkerLane> lane) : lane_(std::move(lane)) {}
 
-  // The next task to run, into *task. False after stop() or when timeout_ms (< 0: none) has passed. An error means that
-  // the server and this worker do not understand each other: the lane is of no use any more.
+  // The next task to run, into *task. False after stop(), when timeout_ms (< 0: none) has passed, or after interrupt().
+  // An error means that the server and this worker do not understand each other: the lane is of no use any more.
   [[nodiscard]] Result<bool> next(RunTask* task, int timeout_ms);
   // Each task is answered once. Error texts that do not fit the ring are cut.
   [[nodiscard]] Status done(const RowsResult& result);
   [[nodiscard]] Result<Room> more_room(std::uint64_t task, std::uint64_t bytes) override;
   // Sends the call (of the current task; its number is set here) and waits for its result.
-  [[nodiscard]] Status call(CallRequest* request, RowsResult* result);
+  [[nodiscard]] Status call_model(CallRequest* request, RowsResult* result);
 
   // next() gives nothing from now on. A task that is being run may still ask for room, call and be answered.
   void stop();
+  // A next() that waits, or else the next that would, gives nothing, once. Any thread.
+  void interrupt() { lane_->interrupt(); }
   [[nodiscard]] bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
  private:
@@ -57,8 +59,8 @@ class TaskLane final : public RoomSource {
   MessageWriter writer_;
   std::uint64_t calls_ = 0;
   std::atomic<bool> stopped_{false};
-  std::mutex mutex_;        // orders stop() against a next() that is about to wait
-  bool listening_ = false;  // next() may be waiting in the ring
+  Mutex mutex_;                                        // orders stop() against a next() that is about to wait
+  bool listening_ SERVOIR_GUARDED_BY(mutex_) = false;  // next() may be waiting in the ring
 };
 
 }  // namespace servoir

@@ -11,7 +11,7 @@
 #include "base/checked.h"
 #include "base/status.h"
 #include "channel/message.h"
-#include "memory/arena.h"
+#include "memory/arena_view.h"
 #include "worker/task_lane.h"
 
 namespace servoir {
@@ -52,15 +52,13 @@ class TaskRooms {
     return spot;
   }
 
-  // What was taken since mark() is free again, if it came from the room that was current then.
+  // What was taken since mark() is free again, as far as it came from the current room.
   struct Mark {
     Room room;
     std::uint64_t used = 0;
   };
   [[nodiscard]] Mark mark() const { return {room_, used_}; }
-  void rewind(const Mark& mark) {
-    if (mark.room.offset == room_.offset) used_ = mark.used;
-  }
+  void rewind(const Mark& mark) { used_ = mark.room.offset == room_.offset ? mark.used : 0; }
 
  private:
   const ArenaView* arena_;

@@ -36,7 +36,7 @@ def forecast_together(instances):
     """Many instances at once: those that are not finished take each step in one call."""
     counts = [checked(steps) for _, steps in instances]
     states = [state for (state,) in model.call([(history,) for history, _ in instances], subgraph=ENCODE)]
-    values = [[] for _ in instances]
+    values: list[list[float]] = [[] for _ in instances]
     for step in range(max(counts)):
         active = [i for i, count in enumerate(counts) if step < count]
         for i, (value, state) in zip(active, model.call([(states[i],) for i in active], subgraph=STEP), strict=True):

@@ -1,4 +1,4 @@
-"""Reads the text of a picture: two models with Python stages before, between and behind them.
+"""Reads the text of a picture: two models with Python stages before, between and after them.
 
 image ─▶ decode ─▶ picture, pixels
 pixels ─▶ detection model ─▶ text map
@@ -16,15 +16,14 @@ recognition = register.declare_model(model_file="recognition.onnx", model_format
 
 
 def find_lines(picture, text_map):
-    """Boxes int32 [n, 4]: left, top, right, bottom, on the picture; scores float32 [n]. Without text both are [0]."""
+    """Boxes int32 [n, 4]: left, top, right, bottom, on the picture; scores float32 [n]."""
     height, width = picture.shape[:2]
-    boxes, scores = find_boxes(text_map[0], width, height)
-    return (boxes if len(boxes) else boxes.reshape(0)), scores
+    return find_boxes(text_map[0], width, height)
 
 
 def read_lines(picture, boxes):
     """All lines of the picture in one call: they share batches with each other and with those of other requests."""
-    lines = [[crop_line(picture, box)] for box in boxes.reshape(-1, 4)]
+    lines = [[crop_line(picture, box)] for box in boxes]
     if not lines:
         return ""
     return "\n".join(text_of(probabilities) for (probabilities,) in recognition.call(lines))

@@ -1,90 +1,55 @@
-"""Backends: the runtimes that execute models.
-
-    backend       formats            how
-    openvino      OpenVINO IR, ONNX  native plug-in, no Python on the way of a batch
-    onnxruntime   ONNX               Python package, in place on the arena
-    opencv_dnn    ONNX               native plug-in with OpenCV inside, where the wheel was built with it
-    mindspore     MindIR             Python package
-    torch         TorchScript,       Python package, reads the arena in place
-                  torch.export
+"""Backends: the runtimes that execute models. catalogue.json has a record of each.
 
 A class of the user's own is run by `python`, see python_class.py; it is given as `backend=` of declare_model().
-Where several can run a file, the first in this table that is installed and opens it is taken; `backend=` of
+Where several can run a file, the first in the catalogue that is installed and opens it is taken; `backend=` of
 declare_model() names one and allows no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 
 from servoir import log
+from servoir.backends.batching import batch_size
+from servoir.backends.catalogue import BackendRecord, records
+from servoir.backends.deviations import deviations_in
 from servoir.backends.file_format import REFUSED_FORMATS, file_format
-from servoir.backends.model import Backend, BackendError, OpenedModel, Port, Subgraph, batch_size
+from servoir.backends.interface import CPU, Backend, OpenedModel, Placement, Subgraph
 from servoir.backends.model_file import ModelFile, read_model_file
+from servoir.backends.onnx_graph import read_graph
 from servoir.backends.python_class import open_class
 from servoir.backends.tested_versions import warn_if_untested
 from servoir.encryption import DecryptionKey
+from servoir.errors import BackendError
+from servoir.servable.spec import Port
 
 __all__ = [
+    "CPU",
     "BackendError",
     "OpenedModel",
+    "Placement",
     "Port",
     "Subgraph",
     "able_backends",
     "backend_names",
+    "backend_of",
     "batch_size",
+    "device_kinds",
     "open_class",
     "open_model",
 ]
 
 
-def _openvino() -> Backend:
-    from servoir.backends.openvino import OpenVino
-
-    return OpenVino()
-
-
-def _onnxruntime() -> Backend:
-    from servoir.backends.onnxruntime import OnnxRuntime
-
-    return OnnxRuntime()
-
-
-def _opencv_dnn() -> Backend:
-    from servoir.backends.opencv_dnn import OpenCvDnn
-
-    return OpenCvDnn()
-
-
-def _mindspore() -> Backend:
-    from servoir.backends.mindspore import MindSpore
-
-    return MindSpore()
-
-
-def _torch() -> Backend:
-    from servoir.backends.torch import Torch
-
-    return Torch()
-
-
-# In order of preference. Each is imported when it is wanted.
-_BACKENDS: dict[str, Callable[[], Backend]] = {
-    "openvino": _openvino,
-    "onnxruntime": _onnxruntime,
-    "opencv_dnn": _opencv_dnn,
-    "mindspore": _mindspore,
-    "torch": _torch,
-}
-# Names of formats that users know them by.
-_FORMATS = {"onnx": "onnx", "openvino": "openvino", "ir": "openvino", "mindir": "mindir"}
-_FORMATS |= {"torchscript": "torchscript", "exportedprogram": "exportedprogram"}
+# Of formats, which users may know by another name.
+_OTHER_NAMES = {"ir": "openvino"}
 # Archives, of which no other backend can make anything.
 _BY_CONTENT = {"torchscript", "exportedprogram"}
 
 
 def backend_names() -> tuple[str, ...]:
-    return tuple(_BACKENDS)
+    """In order of precedence."""
+    return tuple(records())
 
 
 def open_model(
@@ -92,33 +57,67 @@ def open_model(
     model_format: str | None,
     backend: str | None,
     threads: int,
-    device_id: int | None,
+    placement: Placement,
     options: Mapping[str, str],
     key: DecryptionKey | None = None,
 ) -> OpenedModel:
     """Opens a model's files, subgraph by subgraph, all with one backend.
 
-    `model_format` None: the files' content decides. `threads`: CPU threads that one batch may use. `key`: all the
+    `model_format` None: the files' content decides. `threads`: CPU threads that one batch may use. `placement`: the
+    device to run on. `key`: all the
     files are encrypted with it. BackendError (a RuntimeError) says, for each backend that could have done it, why it
     did not.
     """
     files = [read_model_file(path, key) for path in paths]
     formats = {_format(file, model_format) for file in files}
-    candidates = _candidates(formats, backend)
+    candidates, inexact = _exact_first(_candidates(formats, backend), files)
     refusals = []
-    for candidate in candidates:
+    for record in candidates:
         try:
+            candidate = backend_of(record)
+            if placement.kind not in candidate.device_kinds():
+                kinds = ", ".join(candidate.device_kinds())
+                raise BackendError(f"runs models on devices of the kind {kinds}, not on '{placement.kind}'")
             version = candidate.version()
-            warn_if_untested(candidate.name, version)
-            opened = [candidate.open(file, threads, device_id, options) for file in files]
+            warn_if_untested(record.name, version)
+            opened = [candidate.open(file, threads, placement, options) for file in files]
         except BackendError as error:
-            refusals.append(f"{candidate.name}: {error}")
+            refusals.append(f"{record.name}: {error}")
             continue
-        if refusals:
-            log.warning("the model is run by %s instead, because of: %s", candidate.name, "; ".join(refusals))
-        log.info("backend %s %s runs %s on %d threads", candidate.name, version, ", ".join(paths), threads)
-        return OpenedModel(candidate.name, version, opened)
+        if reasons := [*inexact.values(), *refusals]:
+            although = "all the same" if record.name in inexact else "instead"
+            log.warning("the model is run by %s %s, because of: %s", record.name, although, "; ".join(reasons))
+        log.info("backend %s %s runs %s on %d threads", record.name, version, ", ".join(paths), threads)
+        return OpenedModel(record.name, version, opened, tuple(refusals))
     raise BackendError("\n".join([f"no backend can run {', '.join(repr(path) for path in paths)}", *refusals]))
+
+
+def _exact_first(
+    candidates: Sequence[BackendRecord], files: Sequence[ModelFile]
+) -> tuple[list[BackendRecord], dict[str, str]]:
+    """The backends that compute the files as ONNX says come first. For each of the others, what it does instead."""
+    texts: dict[str, str] = {}
+    if len(candidates) > 1 and all("onnx" in record.formats for record in candidates):
+        graphs = [graph for graph in map(read_graph, files) if graph is not None]
+        for record in candidates:
+            found = [text for graph in graphs for text in deviations_in(graph, record.name)]
+            if found:
+                more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+                texts[record.name] = f"{record.name} computes otherwise than ONNX says: {', '.join(found[:3])}{more}"
+    return sorted(candidates, key=lambda record: record.name in texts), texts
+
+
+def backend_of(record: BackendRecord) -> Backend:
+    """Its module is imported when the backend is wanted; its runtime is not."""
+    module, _, name = record.class_path.rpartition(".")
+    made: Backend = getattr(importlib.import_module(module), name)()
+    return made
+
+
+def device_kinds() -> tuple[str, ...]:
+    """The kinds of devices that at least one backend can run models on. No runtime is loaded."""
+    kinds = [kind for record in records().values() for kind in backend_of(record).device_kinds()]
+    return tuple(dict.fromkeys(kinds))
 
 
 def able_backends(
@@ -127,18 +126,20 @@ def able_backends(
     """The formats of these files, and the backends that run them if they are there, in order. None of them is loaded.
     BackendError as of open_model()."""
     formats = {_format(file, model_format) for file in files}
-    return sorted(formats), [candidate.name for candidate in _candidates(formats, backend)]
+    candidates, _ = _exact_first(_candidates(formats, backend), files)
+    return sorted(formats), [record.name for record in candidates]
 
 
 def _format(file: ModelFile, given: str | None) -> str:
     if given is None:
         return file_format(file)
-    known = _FORMATS.get(given.lower())
-    if known is None:
+    formats = {name for record in records().values() for name in record.formats}
+    known = _OTHER_NAMES.get(given.lower(), given.lower())
+    if known not in formats:
         because = f" ({REFUSED_FORMATS[given.lower()]})" if given.lower() in REFUSED_FORMATS else ""
         raise BackendError(
             f"no backend for the format {given} of '{file.path}' is there{because}; there are some for"
-            f" {', '.join(sorted(set(_FORMATS.values())))}"
+            f" {', '.join(sorted(formats))}"
         )
     if known in _BY_CONTENT and (found := file_format(file)) != known:
         raise BackendError(f"'model_format' of '{file.path}' is {given}, but its content is of the format {found}")
@@ -150,12 +151,12 @@ def _format(file: ModelFile, given: str | None) -> str:
     return known
 
 
-def _candidates(formats: set[str], wanted: str | None) -> list[Backend]:
-    if wanted is not None and wanted not in _BACKENDS:
-        raise BackendError(f"there is no backend '{wanted}'; there are {', '.join(_BACKENDS)}")
-    made = [make() for name, make in _BACKENDS.items() if wanted in {None, name}]
-    able = [candidate for candidate in made if formats <= set(candidate.formats)]
+def _candidates(formats: set[str], wanted: str | None) -> list[BackendRecord]:
+    if wanted is not None and wanted not in records():
+        raise BackendError(f"there is no backend '{wanted}'; there are {', '.join(records())}")
+    possible = [record for record in records().values() if wanted in {None, record.name}]
+    able = [record for record in possible if formats <= set(record.formats)]
     if not able:
-        names = ", ".join(f"{candidate.name} ({', '.join(candidate.formats)})" for candidate in made)
+        names = ", ".join(f"{record.name} ({', '.join(record.formats)})" for record in possible)
         raise BackendError(f"no backend runs the format {' and '.join(sorted(formats))}: {names}")
     return able

@@ -5,6 +5,7 @@ Everything is loaded in processes of its own, so that nothing that is broken can
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from servoir import _core
-from servoir.backends import native, opencv_dnn, openvino, python_package
-from servoir.backends.model import BackendError
+from servoir.backends import native, python_package
+from servoir.backends.catalogue import records
 from servoir.backends.tested_versions import is_tested, tested_range
+from servoir.errors import BackendError
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Refused:
 @dataclass(frozen=True)
 class Examination:
     backend: str
-    version: str = ""  # of the runtime; also of one that cannot be used, where it is known
+    version: str = ""  # of the runtime, where it is known, even if the runtime cannot be used
     found: str = ""  # the library or the package's directory
     devices: list[str] = field(default_factory=list)
     problem: str = ""  # why it cannot be used
@@ -50,16 +52,11 @@ class Examination:
 
 def examine(backend: str) -> Examination:
     """Takes as long as the backend takes to load, or SERVOIR_TRIAL_SECONDS for each candidate that hangs."""
-    if backend in _NATIVE:
-        return _examine_native(backend, *_NATIVE[backend])
-    return _examine_package(backend)
-
-
-# Where the plug-in is, and where its libraries are looked for.
-_NATIVE: dict[str, tuple[Callable[[], str], Callable[[], list[tuple[str, str]]]]] = {
-    "openvino": (openvino.plugin, openvino.search_places),
-    "opencv_dnn": (opencv_dnn.plugin, list),
-}
+    record = records()[backend]
+    if record.kind == "package":
+        return _examine_package(record.package)
+    module = importlib.import_module(record.class_path.rpartition(".")[0])
+    return _examine_native(backend, module.plugin, module.search_places)
 
 
 def _examine_native(
@@ -97,14 +94,15 @@ os._exit(0)
 
 def _examine_package(package: str) -> Examination:
     own = python_package.own_place(package)
-    places = [*python_package.package_places(package), *([own] if own else [])]
+    last = python_package.last_places(package)
+    places = [*python_package.package_places(package), *([own] if own else []), *last]
     refused, first_good = [], None
     for place in places:
         if reason := place.tried():
             refused.append(Refused(place.path, place.reason, reason))
         elif first_good is None:
             first_good = place
-    if first_good is None and own is not None:
+    if first_good is None and own is not None and not last:
         # Why it is of no use is among the refused.
         root = os.path.join(own.site, package)
         return Examination(

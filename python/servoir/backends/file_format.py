@@ -6,12 +6,12 @@ import io
 import re
 import zipfile
 
-from servoir.backends.model import BackendError
 from servoir.backends.model_file import ModelFile
+from servoir.errors import BackendError
 
 
 def file_format(file: ModelFile) -> str:
-    """The format in lower case, one that some backend knows. BackendError, saying what the file is like, for others."""
+    """The format in lower case, if a backend knows it. Else BackendError, which says what the file is like."""
     if file.mindspore_mode is not None:
         return "mindir"
     head, path = file.head(), file.path

@@ -12,19 +12,19 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from servoir import log
-from servoir.backends.model import DYNAMIC, Array, BackendError, Port, warm_up
+from servoir.backends.interface import Array, Batching, Placement
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
+from servoir.backends.process_threads import ProcessThreads
 from servoir.backends.python_package import import_package
 from servoir.backends.tested_versions import tested_range
-
-if TYPE_CHECKING:
-    from servoir._core import WorkerRuntime
+from servoir.errors import BackendError
+from servoir.servable.spec import DYNAMIC, Port
 
 _SUFFIX = ".mindir"  # without it MindSpore opens no file
 _UNKNOWN_RANK = -2  # a shape of this one number
@@ -43,18 +43,15 @@ _DTYPES = {
     "DOUBLE": "float64",
     "FLOAT64": "float64",
 }
-_threads: int | None = None  # of MindSpore in this process
-# MindSpore lets the interpreter lock go, and takes it again in the name of whichever thread called it last: two threads
+_threads = ProcessThreads("MindSpore")
+# MindSpore releases the interpreter lock, and takes it again in the name of the thread that called it last: two threads
 # that are in it at the same time wait for each other for ever.
 _one_at_a_time = threading.Lock()
-# What MindSpore says of every batch that comes after one that failed.
+# What MindSpore says of every batch that comes after a batch that failed.
 _RUNS_NO_MORE = "An error occurred in the previous step of this model execution"
 
 
 class MindSpore:
-    name = "mindspore"
-    formats: tuple[str, ...] = ("mindir",)
-
     def version(self) -> str:
         version = str(_package().__version__)
         found = re.match(r"[0-9]+", version)
@@ -65,7 +62,10 @@ class MindSpore:
             )
         return version
 
-    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> MindSporeModel:
+    def device_kinds(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def open(self, file: ModelFile, threads: int, placement: Placement, options: Mapping[str, str]) -> MindSporeModel:
         for key, value in read_options(options).items():
             if key != "precision_mode":
                 raise BackendError(
@@ -84,7 +84,7 @@ class MindSpore:
         def load() -> Any:
             cell = package.nn.GraphCell(package.load(file.path, **_decryption(file)))
             if any(port["shape"] is None or DYNAMIC in port["shape"] for port in inputs):
-                # Else each new shape is compiled anew.
+                # Else each new shape is compiled.
                 cell.set_inputs(*(_dynamic(package, port) for port in inputs))
             return cell
 
@@ -100,15 +100,11 @@ def _package() -> Any:
 
 def _set_up(package: Any, threads: int) -> None:
     """Device and threads are settings of the process: those of the model that is opened first."""
-    global _threads
-    if _threads is not None:
-        if _threads != threads:
-            log.warning("MindSpore goes on with %d threads, it cannot have %d for another model", _threads, threads)
+    if not _threads.decide(threads):
         return
     package.set_context(mode=package.GRAPH_MODE)
     package.set_device("CPU")
     package.device_context.cpu.op_tuning.threads_num(threads)
-    _threads = threads
 
 
 def _decryption(file: ModelFile) -> dict[str, Any]:
@@ -188,9 +184,10 @@ def _leaves(attribute: Any) -> Iterator[Sequence[Any]]:
 
 
 def _dynamic(package: Any, port: Port) -> Any:
-    shape = port["shape"]
+    shape, dtype = port["shape"], port["dtype"]
+    assert dtype is not None  # _ports() refuses what has none
     dims = None if shape is None else [None if dim == DYNAMIC else dim for dim in shape]
-    return package.Tensor(shape=dims, dtype=getattr(package, _mindspore_name(port["dtype"])))
+    return package.Tensor(shape=dims, dtype=getattr(package, _mindspore_name(dtype)))
 
 
 def _mindspore_name(dtype: str) -> str:
@@ -216,19 +213,9 @@ class MindSporeModel:
         self.inputs = inputs
         self.outputs = outputs
 
-    def register(
-        self,
-        runtime: WorkerRuntime,
-        callee: int,
-        *,
-        max_batch: int,
-        with_batch_dim: bool,
-        unbatched_inputs: Sequence[int],
-    ) -> None:
-        warm_up(self, self._name)
-        runtime.add_python_model(
-            callee, self, max_batch=max_batch, with_batch_dim=with_batch_dim, unbatched_inputs=unbatched_inputs
-        )
+    def runnable(self, batching: Batching) -> MindSporeModel:
+        del batching  # any will do
+        return self
 
     def execute(self, inputs: list[Array], outputs: list[Array | None]) -> list[Array | None]:
         """See WorkerRuntime.add_python_model."""

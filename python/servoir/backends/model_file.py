@@ -6,12 +6,13 @@ Two kinds of encryption are known: Servoir's own (servoir.encryption), for all f
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 
 from servoir import encryption
-from servoir.backends.model import BackendError
-from servoir.encryption import DecryptionKey, EncryptionError
+from servoir.encryption import DecryptionKey
+from servoir.errors import BackendError, EncryptionError
 
 HEAD_BYTES = 4096
 # How a file begins that mindspore.export has encrypted: a magic number for each mode, little-endian.
@@ -70,6 +71,15 @@ def is_encrypted(path: str) -> bool:
     """In one of the two ways."""
     head = _read_head(path)
     return encryption.is_encrypted(head) or head[:4] in _MINDSPORE_MODES
+
+
+def missing_file(path: str) -> str:
+    """Why there is no file at this path."""
+    if os.path.isdir(path):
+        return f"'{path}' is a directory, and should be a file"
+    if os.path.islink(path):
+        return f"'{path}' is a link to '{os.path.realpath(path)}', which is not there"
+    return f"there is no file '{path}'"
 
 
 def weights_path(path: str) -> str | None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from servoir import log
-from servoir._core import NativeBackend
-from servoir.backends.model import BackendError
+from servoir.backends.interface import Placement
 from servoir.backends.model_file import ModelFile
 from servoir.backends.native import NativeSubgraph, load_native, plugin_path
 from servoir.backends.options import read_options
+from servoir.errors import BackendError
+
+if TYPE_CHECKING:
+    from servoir._core import NativeBackend
 
 
 class OpenCvDnn:
-    name = "opencv_dnn"
-    formats: tuple[str, ...] = ("onnx",)
-
     def version(self) -> str:
         return load().version
 
-    def open(self, file: ModelFile, threads: int, device_id: int | None, options: Mapping[str, str]) -> NativeSubgraph:
+    def device_kinds(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def open(self, file: ModelFile, threads: int, placement: Placement, options: Mapping[str, str]) -> NativeSubgraph:
         settings = {"threads": str(threads)}
         for key, value in read_options(options).items():
             if key == "precision_mode":
@@ -40,6 +44,11 @@ class OpenCvDnn:
         return NativeSubgraph(model, file.path)
 
 
+def search_places() -> list[tuple[str, str]]:
+    """OpenCV is inside the plug-in."""
+    return []
+
+
 def plugin() -> str:
     """BackendError, saying how to get it, if it is not there."""
     path = plugin_path("opencv_dnn")
@@ -53,4 +62,4 @@ def plugin() -> str:
 
 @functools.cache
 def load() -> NativeBackend:
-    return load_native(plugin(), [])
+    return load_native(plugin(), search_places())

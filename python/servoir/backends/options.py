@@ -2,7 +2,7 @@
 
 A config_file is a JSON object of strings, numbers and booleans: properties of the runtime in its own words
 ({"NUM_STREAMS": 2} for OpenVINO, {"session.intra_op.allow_spinning": "1"} for ONNX Runtime). What the Context says
-wins. For backends whose files may not say it, "inputs" and "outputs" describe the model, see ports.py.
+wins. For backends whose files may not say it, "inputs" and "outputs" describe the model, see servable/ports.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from servoir.backends.model import BackendError, Port
-from servoir.backends.ports import read_ports
+from servoir.errors import BackendError
+from servoir.servable.ports import read_ports
+from servoir.servable.spec import Port
 
 _DESCRIPTIONS = ("inputs", "outputs")
 

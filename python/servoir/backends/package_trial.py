@@ -1,4 +1,4 @@
-"""Trying out a backend's Python package in a process of its own, because importing one that is broken may end, crash or
+"""Trying out a backend's Python package in a process of its own, because importing a broken package may end, crash or
 hang the process.
 
 What is tried is the extension that the package is made of, with all the libraries that it needs. What a trial found is
@@ -13,18 +13,8 @@ import sys
 from servoir import _core
 from servoir.backends.native import trial_seconds
 
-# Without site-packages, which takes longer than most trials. It reports as discovery/trial.h says, and goes when its
-# parent goes.
-_PROGRAM = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
-try:
-    ctypes.PyDLL(sys.argv[1], mode=os.RTLD_NOW | os.RTLD_LOCAL)
-except OSError as error:
-    os.write(3, b"refused %s\\0" % str(error).encode(errors="backslashreplace"))
-os.write(3, b"end\\0")
-os._exit(0)
-"""
+_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trial_program.py")
+_REPORT = "3"  # the descriptor that run_trial() reads
 
 _Identity = tuple[str, int, int, int, int]
 _known: dict[_Identity, str] = {}
@@ -37,7 +27,7 @@ def refusal(extension: str) -> str:
     identity = _identity(extension)
     if identity in _known:
         return _known[identity]
-    records, failure = _core.run_trial([sys.executable, "-I", "-S", "-c", _PROGRAM, extension], trial_seconds())
+    records, failure = _core.run_trial([sys.executable, "-I", "-S", _PROGRAM, _REPORT, extension], trial_seconds())
     said = dict(records).get("refused")
     if said is not None:
         at_fault = (

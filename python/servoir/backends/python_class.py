@@ -10,92 +10,44 @@
         def execute(self, inputs):
             return [inputs[0] * self.factor]
 
-The constructor is called once in each worker that runs the model, with those of CONSTRUCTOR_PARAMETERS that it names.
-It may set `inputs` and `outputs` instead of the class. execute() is called with one batch at a time, always in the same
-thread; its arrays lie in shared memory, are read-only, and hold only until it returns.
+The constructor is called once in each worker that runs the model, with those parameters that it names of
+servable/model_class.py. It may set `inputs` and `outputs` instead of the class. execute() is called with one batch at a
+time, always in the same thread; its arrays lie in shared memory, are read-only, and hold only until it returns.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from servoir.backends.model import DYNAMIC, Array, BackendError, OpenedModel, Port
+from servoir.backends.interface import Array, Batching, OpenedModel, Placement
 from servoir.backends.model_file import read_model_file
 from servoir.backends.options import read_options
-from servoir.backends.ports import DTYPES, EXAMPLE, read_ports
+from servoir.dtypes import DTYPES
 from servoir.encryption import DecryptionKey
-
-if TYPE_CHECKING:
-    from servoir._core import WorkerRuntime
-
-CONSTRUCTOR_PARAMETERS = {
-    "files": "paths of the model's files",
-    "contents": "what is in the files, decrypted where they are encrypted",
-    "threads": "how many CPU threads one batch may use",
-    "device_id": "the number of the worker's device, or None",
-    "options": "a dict of str: the entries of config_file, and of the Context's device info",
-}
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_COLLECTS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def problems_of(model_class: type) -> list[str]:
-    """All that keeps the class from running a model, as far as can be said before one is made."""
-    wrong = []
-    execute = getattr(model_class, "execute", None)
-    if not callable(execute):
-        wrong.append("it has no method execute(self, inputs)")
-    else:
-        try:
-            inspect.signature(execute).bind(*((None, None) if _takes_self(model_class) else (None,)))
-        except TypeError as error:
-            wrong.append(f"its method execute cannot be called with one argument, the list of inputs: {error}")
-    constructor = _constructor(model_class)
-    for side in ("inputs", "outputs"):
-        if not hasattr(model_class, side):
-            if constructor is None:
-                wrong.append(f"it has no '{side}', such as [{EXAMPLE}]")
-            continue
-        given = inspect.getattr_static(model_class, side)
-        if not hasattr(given, "__get__"):  # else a property, which only an object has
-            wrong += read_ports(given, side)[1]
-    if constructor is not None:
-        for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
-            optional = parameter.default is not inspect.Parameter.empty or parameter.kind in _COLLECTS
-            if not optional and (parameter.kind not in _NAMED or parameter.name not in CONSTRUCTOR_PARAMETERS):
-                wrong.append(
-                    f"its constructor wants '{parameter.name}'; it can have {', '.join(CONSTRUCTOR_PARAMETERS)}, and"
-                    f" others with default values"
-                )
-    return wrong
-
-
-def _takes_self(model_class: type) -> bool:
-    return not isinstance(inspect.getattr_static(model_class, "execute"), staticmethod | classmethod)
-
-
-def _constructor(model_class: type) -> Any:
-    """None: it has none of its own."""
-    constructor = inspect.getattr_static(model_class, "__init__")
-    return None if constructor is object.__init__ else constructor
+from servoir.errors import BackendError
+from servoir.servable.model_class import CONSTRUCTOR_PARAMETERS, constructor_of
+from servoir.servable.ports import EXAMPLE, read_ports
+from servoir.servable.spec import DYNAMIC, Port
 
 
 def open_class(
     model_class: type,
     paths: Sequence[str],
     threads: int,
-    device_id: int | None,
+    placement: Placement,
     options: Mapping[str, str],
     key: DecryptionKey | None = None,
+    unbatched_inputs: Sequence[int] = (),
 ) -> OpenedModel:
-    """Makes an object of the class. BackendError (a RuntimeError) says all that is wrong with it."""
+    """Makes an object of the class. BackendError (a RuntimeError) says all that is wrong with it. `unbatched_inputs`
+    have no batch dimension."""
     name = model_class.__name__
     wanted = _wanted(model_class)
-    given: dict[str, Any] = {"threads": threads, "device_id": device_id}
+    given: dict[str, Any] = {"threads": threads, "device_id": placement.index}
     if "files" in wanted:
         given["files"] = list(paths)
     if "contents" in wanted:
@@ -117,21 +69,31 @@ def open_class(
         if not hasattr(made, side):
             wrong.append(f"it has no '{side}', such as [{EXAMPLE}], and its constructor sets none")
             continue
-        sides[side], more = read_ports(getattr(made, side), side)
+        sides[side], more = read_ports(getattr(made, side), side, texts=True)
         wrong += more
     if wrong:
         raise BackendError(f"the class {name} cannot run a model: {'; '.join(wrong)}")
-    return OpenedModel("python", f"class {name}", [PythonClass(made, name, sides["inputs"], sides["outputs"])])
+    model = PythonClass(made, name, sides["inputs"], sides["outputs"], unbatched_inputs)
+    return OpenedModel("python", f"class {name}", [model])
 
 
 def _wanted(model_class: type) -> set[str]:
-    constructor = _constructor(model_class)
+    constructor = constructor_of(model_class)
     if constructor is None:
         return set()
     parameters = inspect.signature(constructor).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return set(CONSTRUCTOR_PARAMETERS) - {"contents"} | ({"contents"} & set(parameters))
     return set(CONSTRUCTOR_PARAMETERS) & set(parameters)
+
+
+def _is_of(array: Array, dtype: str | None) -> bool:
+    """Whether the array has the dtype of a port. The elements of arrays of objects are looked at when they are sent."""
+    if dtype == "str":
+        return array.dtype.kind in "UTO"
+    if dtype == "bytes":
+        return array.dtype.kind in "SO"
+    return array.dtype.name in (DTYPES if dtype is None else (dtype,))
 
 
 def _content(path: str, key: DecryptionKey | None) -> bytes:
@@ -147,26 +109,22 @@ def _content(path: str, key: DecryptionKey | None) -> bytes:
 class PythonClass:
     """An object of the user's class as a model's subgraph."""
 
-    def __init__(self, made: Any, name: str, inputs: list[Port], outputs: list[Port]) -> None:
+    def __init__(
+        self, made: Any, name: str, inputs: list[Port], outputs: list[Port], unbatched_inputs: Sequence[int] = ()
+    ) -> None:
         self._execute = made.execute
         self._name = name
         self.inputs = inputs
         self.outputs = outputs
-        self._batched: list[int] = list(range(len(inputs)))  # inputs with a batch dimension
+        # Inputs with a batch dimension, and outputs without; before runnable() any output may be one of them.
+        self._batched = [index for index in range(len(inputs)) if index not in unbatched_inputs]
+        self._whole: Sequence[int] = range(len(outputs))
 
-    def register(
-        self,
-        runtime: WorkerRuntime,
-        callee: int,
-        *,
-        max_batch: int,
-        with_batch_dim: bool,
-        unbatched_inputs: Sequence[int],
-    ) -> None:
-        self._batched = [index for index in self._batched if with_batch_dim and index not in unbatched_inputs]
-        runtime.add_python_model(
-            callee, self, max_batch=max_batch, with_batch_dim=with_batch_dim, unbatched_inputs=unbatched_inputs
-        )
+    def runnable(self, batching: Batching) -> PythonClass:
+        batched = [index for index in range(len(self.inputs)) if index not in batching.unbatched_inputs]
+        self._batched = batched if batching.with_batch_dim else []
+        self._whole = batching.unbatched_outputs
+        return self
 
     def execute(self, inputs: list[Array], outputs: list[Array | None]) -> list[Array | None]:
         """See WorkerRuntime.add_python_model."""
@@ -200,10 +158,11 @@ class PythonClass:
                 f" arrays, for {names}"
             )
         rows = inputs[self._batched[0]].shape[0] if self._batched else None
-        return [self._checked(result, port, rows) for result, port in zip(results, self.outputs, strict=True)]
+        return [self._checked(index, result, rows) for index, result in enumerate(results)]
 
-    def _checked(self, result: Any, port: Port, rows: int | None) -> Array:
+    def _checked(self, index: int, result: Any, rows: int | None) -> Array:
         array: Array = np.asarray(result)
+        port = self.outputs[index]
         name, shape = port["dtype"], port["shape"]
         wanted = list(shape) if shape is not None else None
         if rows is not None:
@@ -214,7 +173,9 @@ class PythonClass:
             else len(wanted) == array.ndim
             and all(dim in (DYNAMIC, there) for dim, there in zip(wanted, array.shape, strict=True))
         )
-        if not fits or array.dtype.name not in (DTYPES if name is None else (name,)):
+        if not fits and index in self._whole:
+            fits = shape is None or list(array.shape) == shape
+        if not fits or not _is_of(array, name):
             dims = "" if wanted is None else ", ".join("?" if dim == DYNAMIC else str(dim) for dim in wanted)
             right = f" [{dims}{', …' if shape is None else ''}]" if wanted is not None else ""
             batch = "" if rows is None else f", for a batch of {rows}"

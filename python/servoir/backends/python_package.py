@@ -1,8 +1,9 @@
 """Where the Python packages of backends are looked for, and importing them from there.
 
-In this order: where SERVOIR_<PACKAGE>_DIR says (SERVOIR_ONNXRUNTIME_DIR), where the build had it (bash build.sh -p),
-among the interpreter's own packages. A directory is site-packages, the package's own, or that of the libraries in it.
-What a package is made of is loaded in a process of its own before it is imported, see package_trial.py.
+In this order: where SERVOIR_<PACKAGE>_DIR says (SERVOIR_ONNXRUNTIME_DIR), among the interpreter's own packages. What
+build.sh -p was given comes before or after these, see recorded.py. A directory is site-packages, the package's own, or
+that of the libraries in it. What a package is made of is loaded in a process of its own before it is imported, see
+package_trial.py.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from servoir import log
+from servoir import log, settings
 from servoir.backends import package_trial
-from servoir.backends.model import BackendError
-from servoir.backends.native import recorded_directories
-
-# What Python loads of the package, without its suffix: whether that fits tells whether the package does.
-_EXTENSIONS = {"onnxruntime": "capi/onnxruntime_pybind11_state", "mindspore": "_c_expression", "torch": "_C"}
+from servoir.backends.catalogue import records
+from servoir.backends.native import plugin_directory
+from servoir.backends.recorded import PLACE, recorded_directories
+from servoir.errors import BackendError
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,46 @@ class PackagePlace:
 
 
 def package_places(package: str) -> list[PackagePlace]:
-    """The directories that were named for it, in order. Not those of sys.path, which come after these."""
-    variable = f"SERVOIR_{package.upper()}_DIR"
-    named = [(given, variable)] if (given := os.environ.get(variable)) else []
-    named += [(directory, "the build had it there") for directory in recorded_directories(package)]
+    """The directories that were named for it and come before those of sys.path, in order."""
+    setting = settings.PACKAGE_DIR.of(package)
+    named = [(given, setting.variable)] if (given := setting.read()) else []
+    named += [(directory, PLACE) for directory in recorded_directories(plugin_directory(), package).first]
     return [_place(path, reason, package) for path, reason in named]
+
+
+def last_places(package: str) -> list[PackagePlace]:
+    """Those that come after sys.path."""
+    last = recorded_directories(plugin_directory(), package).last
+    return [_place(directory, PLACE, package) for directory in last]
 
 
 def import_package(package: str) -> ModuleType:
     """The package, from the first of its places that has it. BackendError says which were tried, and why not."""
     if (imported := sys.modules.get(package)) is not None:
         return imported  # a process can have it but once
-    refused = []
-    for place in package_places(package):
+    refused: list[str] = []
+    imported = _import_first(package_places(package), package, refused)
+    if imported is not None:
+        return imported
+    problem: ImportError | None = None
+    own = own_place(package)
+    if own is not None and (refusal := own.tried()):
+        text = f"the package {package} in {own.path} cannot be used: {refusal}; install it again"
+    else:
+        try:
+            return importlib.import_module(package)
+        except ImportError as error:
+            problem = error
+            text = f"the package {package} cannot be imported ({error}); pip install 'servoir[{package}]'"
+    imported = _import_first(last_places(package), package, refused)
+    if imported is not None:
+        return imported
+    raise BackendError("\n  ".join([text, *refused])) from problem
+
+
+def _import_first(places: Sequence[PackagePlace], package: str, refused: list[str]) -> ModuleType | None:
+    """From the first of the places that is good; why the others are not is added to `refused`."""
+    for place in places:
         refusal = place.tried()
         if not refusal:
             try:
@@ -62,15 +90,7 @@ def import_package(package: str) -> ModuleType:
                 refusal = f"cannot be imported: {error}"
         refused.append(f"{place.path} ({place.reason}): {refusal}")
         log.warning("the package %s is not taken from %s", package, refused[-1])
-    own = own_place(package)
-    if own is not None and (refusal := own.tried()):
-        text = f"the package {package} in {own.path} cannot be used: {refusal}; install it again"
-        raise BackendError("\n  ".join([text, *refused]))
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        text = f"the package {package} cannot be imported ({error}); pip install 'servoir[{package}]'"
-        raise BackendError("\n  ".join([text, *refused])) from error
+    return None
 
 
 def own_place(package: str) -> PackagePlace | None:
@@ -93,7 +113,9 @@ def _place(path: str, reason: str, package: str) -> PackagePlace:
         site = os.path.dirname(site)
     else:
         return PackagePlace(path, reason, refusal=f"has no package {package}, and does not belong to one")
-    extension = os.path.join(site, package, _EXTENSIONS[package])
+    # Whether the file that Python loads of it fits tells whether the package does.
+    [extension] = [record.extension for record in records().values() if record.package == package]
+    extension = os.path.join(site, package, extension)
     suffixes = importlib.machinery.EXTENSION_SUFFIXES
     for suffix in suffixes:
         if os.path.isfile(extension + suffix):

@@ -1,4 +1,4 @@
-"""Which versions of each backend's runtime are tested. docs/backends.md has the same; a test compares them.
+"""Which versions of each backend's runtime are tested: the catalogue says it.
 
 Other versions are used as well, with a warning; those that cannot work are refused by the backend itself.
 """
@@ -9,33 +9,25 @@ import functools
 import re
 
 from servoir import log
-
-# The oldest and the newest, as many numbers of a version as count.
-TESTED = {
-    "openvino": ("2024.6", "2026.4"),
-    "onnxruntime": ("1.17", "1.32"),
-    "opencv_dnn": ("5.0.0", "5.0.0"),
-    "mindspore": ("2.7", "2.10"),
-    "torch": ("2.13", "2.13"),
-}
+from servoir.backends.catalogue import records
 
 
 def is_tested(backend: str, version: str) -> bool:
-    oldest, newest = (_numbers(bound) for bound in TESTED[backend])
+    oldest, newest = (_numbers(bound) for bound in records()[backend].tested)
     numbers = _numbers(version)
     return bool(numbers) and oldest <= numbers[: len(oldest)] and numbers[: len(newest)] <= newest
 
 
 def tested_range(backend: str) -> str:
     """ "2.7 to 2.10"."""
-    oldest, newest = TESTED[backend]
+    oldest, newest = records()[backend].tested
     return oldest if oldest == newest else f"{oldest} to {newest}"
 
 
 @functools.cache
 def warn_if_untested(backend: str, version: str) -> None:
     """Once in a process."""
-    if backend in TESTED and not is_tested(backend, version):
+    if backend in records() and not is_tested(backend, version):
         log.warning("%s %s is used, but only %s is tested", backend, version, tested_range(backend))
 
 

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from servoir import standard_streams
 from servoir.cli import doctor, encrypt
 
 _COMMANDS = (doctor, encrypt)
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in _COMMANDS:
         command.add(subcommands)
     parsed = parser.parse_args(arguments)
+    standard_streams.take_descriptors()
     try:
         status: int = parsed.run(parsed)
     except RuntimeError as error:

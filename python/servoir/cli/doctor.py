@@ -7,10 +7,12 @@ With --json the same on standard output:
                  "found": path | null, "devices": [str], "problem": str | null,
                  "refused": [{"path", "place", "reason"}]}
     servable := {"path", "version": number | null, "problem": str | null, "models": [model]}
-    model    := {"name", "formats": [str], "backends": [str], "usable": [str], "missing": bool, "problem": str | null}
+    model    := {"name", "formats": [str], "backends": [str], "usable": [str], "missing": bool, "problem": str | null,
+                 "encrypted": bool, "run_by": str | null, "refusals": [str]}
 
 `backends` of a model are those that could run it, in the order in which they are tried, `usable` those of them that are
-there. The structure only ever grows.
+there. `run_by` is the one that has opened its files, with its version, `refusals` why others before it could not. Files
+that are encrypted are not opened. The structure only ever grows.
 """
 
 from __future__ import annotations
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_OPENING = 10  # times as long as a library may take to load: models may have to be compiled
+
 _DESCRIPTION = """\
 Shows which backends can be used here, their versions and devices, where they were found, and every library that was
-refused with the reason. With servables: which backends their models need, and whether those are there."""
+refused with the reason. With servables: which backends their models need, whether those are there, and which one opens
+their files."""
 
 _EPILOG = """\
 Exit status: 0; 1 if a model of one of the servables has no backend that can be used, or what a servable needs cannot be
@@ -102,7 +107,7 @@ def _described(one: Examination) -> dict[str, Any]:
 
 
 def _examine_servable(plan: ServablePlan, usable: set[str]) -> dict[str, Any]:
-    from servoir.worker.models import version_directory
+    from servoir.servable.versions import version_directory
 
     path = os.path.join(plan.directory, plan.name)
     described: dict[str, Any] = {"path": path, "version": None, "problem": None, "models": []}
@@ -115,7 +120,7 @@ def _examine_servable(plan: ServablePlan, usable: set[str]) -> dict[str, Any]:
         directory = version_directory(path, plan.version)
     except RuntimeError as error:
         return {**described, "problem": str(error)}
-    models = [_examine_model(model, directory, usable) for model in declared]
+    models = [_open_model(_examine_model(model, directory, usable), plan) for model in declared]
     return {**described, "version": plan.version, "models": models}
 
 
@@ -136,7 +141,7 @@ def _declared_models(plan: ServablePlan) -> tuple[list[dict[str, Any]], str]:
 
 def _examine_model(model: dict[str, Any], directory: str, usable: set[str]) -> dict[str, Any]:
     from servoir import backends
-    from servoir.backends.model_file import ModelFile, is_encrypted
+    from servoir.backends.model_file import ModelFile, is_encrypted, missing_file
 
     described: dict[str, Any] = {
         "name": model["name"],
@@ -145,17 +150,21 @@ def _examine_model(model: dict[str, Any], directory: str, usable: set[str]) -> d
         "usable": [],
         "missing": False,
         "problem": None,
+        "encrypted": False,
+        "run_by": None,
+        "refusals": [],
     }
     paths = [os.path.join(directory, file) for file in model["files"]]
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
-        return {**described, "missing": True, "problem": f"there is no file '{missing[0]}'"}
+        return {**described, "missing": True, "problem": missing_file(missing[0])}
     if model["is_class"]:
         return {**described, "backends": ["python"], "usable": ["python"]}
     encrypted = False
     try:
         encrypted = any(is_encrypted(path) for path in paths)
         if encrypted and model["model_format"] is None:
+            described["encrypted"] = True
             return {**described, "problem": "it is encrypted, so its format cannot be told without 'model_format'"}
         files = [ModelFile(path) for path in paths]
         formats, able = backends.able_backends(files, model["model_format"], model["backend"])
@@ -165,12 +174,28 @@ def _examine_model(model: dict[str, Any], directory: str, usable: set[str]) -> d
     problem = None if there else f"none of the backends that run it can be used: {', '.join(able)}"
     return {
         **described,
+        "encrypted": encrypted,
         "formats": formats,
         "backends": able,
         "usable": there,
         "missing": not there,
         "problem": problem,
     }
+
+
+def _open_model(described: dict[str, Any], plan: ServablePlan) -> dict[str, Any]:
+    """With what a worker would say of the files, which are opened in a process of their own."""
+    from servoir.backends.native import trial_seconds
+
+    if not described["usable"] or described["encrypted"]:
+        return described
+    command = [sys.executable, "-m", "servoir.cli.opened_model", plan.directory, plan.name, str(plan.version)]
+    records, failure = _core.run_trial([*command, described["name"]], _OPENING * trial_seconds())
+    said = dict(records)
+    if "opened" in said:
+        return {**described, **json.loads(said["opened"])}
+    problem = f"opening it {failure}" if failure else said["failed"]
+    return {**described, "missing": True, "problem": problem}
 
 
 # ---- showing --------------------------------------------------------------------------------------------------------
@@ -218,7 +243,7 @@ def _shown_model(model: dict[str, Any]) -> str:
         return f"model {model['name']}{formats}: MISSING: {model['problem']}"
     if model["problem"]:
         return f"model {model['name']}{formats}: {model['problem']}"
-    others = model["usable"][1:]
-    return f"model {model['name']}{formats}: run by {model['usable'][0]}" + (
-        f", or else {', '.join(others)}" if others else ""
-    )
+    if model["run_by"] is None:
+        return f"model {model['name']}{formats}: can be run by {', '.join(model['usable'])}"
+    refusals = f" (not by {'; '.join(model['refusals'])})" if model["refusals"] else ""
+    return f"model {model['name']}{formats}: run by {model['run_by']}{refusals}"

@@ -13,14 +13,15 @@ import re
 from typing import TYPE_CHECKING
 
 from servoir import encryption
-from servoir.encryption import DecryptionKey, EncryptionError
+from servoir.encryption import DecryptionKey
+from servoir.errors import EncryptionError
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DESCRIPTION = """\
 Encrypts a model's file with AES. ServableStartConfig(dec_key=KEY, dec_mode=MODE) serves it: workers decrypt it in
-memory. The weights of an OpenVINO file (NAME.bin beside NAME.xml) are encrypted with it. The plain files stay."""
+memory. The weights of an OpenVINO file (NAME.bin next to NAME.xml) are encrypted with it. The plain files stay."""
 
 
 def add(subcommands: Subcommands) -> None:

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from servoir import check
+from servoir.client.errors import Answer, InferError
+from servoir.client.future import InferFuture, failure, settled
+from servoir.client.proxy import is_local
 
 PREDICT = "/mindspore.serving.proto.MSService/Predict"
 MAX_MESSAGE_BYTES = 512 << 20  # sent and received
 MAX_VERSION = (1 << 64) - 1  # that the protocol can carry
 
 Instances: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-# A dict an instance, or {"error": text} for the whole request.
-Answer: TypeAlias = list[dict[str, Any]] | dict[str, str]
 
 
 class SSLConfig:
-    """Certificates of the client, paths of PEM files.
+    """Certificates of the client, paths of PEM files. They are read when the connection is made.
 
-    certificate, private_key: the client's own, for servers that ask for one; both or none. custom_ca: the authority
-    that has signed the server's certificate; None: grpc's default roots.
+    Args:
+        certificate: the client's own, for servers that ask for one. Needs `private_key`.
+        private_key: of `certificate`.
+        custom_ca: the authority that has signed the server's certificate. None: grpc's default roots.
+
+    Raises:
+        RuntimeError: an argument is neither None nor a str that is not empty.
     """
 
     def __init__(
@@ -40,14 +46,25 @@ class SSLConfig:
 
 
 class Client:
-    """Calls one method of a servable.
+    """Calls one method of a servable over gRPC. Several threads may use a client at the same time.
+
+    The connection is made with the first request. As a context manager a client closes it at the end.
 
     Args:
         address: "host:port" or "unix:path".
         servable_name: name of the servable.
         method_name: name of its method.
-        version_number: 0: the newest version that is running.
-        ssl_config: for a server with TLS. Its certificate must name the address's host; for "unix:…", localhost.
+        version_number: version of the servable. 0: the newest that is running.
+        ssl_config: for a server with TLS. Its certificate must name the host of `address`, or localhost where that is
+            "unix:path".
+
+    Raises:
+        RuntimeError: an argument has the wrong type or is out of range; the text names it.
+
+    Example:
+        >>> with Client("127.0.0.1:5500", "add", "add_common") as client:
+        ...     client.infer({"x1": numpy.float32([1, 2]), "x2": numpy.float32([3, 4])})
+        [{'y': array([4., 6.], dtype=float32)}]
     """
 
     def __init__(
@@ -74,28 +91,85 @@ class Client:
         self._predict: Any = None
         self._connecting = threading.Lock()
 
-    def infer(self, instances: Instances) -> Answer:
-        """Sends the instances, a dict of inputs each, and waits for the answer.
+    @overload
+    def infer(
+        self, instances: Instances, *, timeout: float | None = None, raise_errors: Literal[False] = False
+    ) -> Answer: ...
+    @overload
+    def infer(
+        self, instances: Instances, *, timeout: float | None = None, raise_errors: Literal[True]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def infer(self, instances: Instances, *, timeout: float | None = None, raise_errors: bool) -> Answer: ...
+    def infer(self, instances: Instances, *, timeout: float | None = None, raise_errors: bool = False) -> Answer:
+        """Sends a request and waits for the answer.
 
-        Returns a list with a dict of outputs for each instance, {"error": text} for one that failed; or one dict
-        {"error": text} when the whole request failed. Raises RuntimeError for values that cannot be sent.
+        Args:
+            instances: a dict of inputs by name, or a list or tuple of such dicts. Each instance is independent of the
+                others, and its arrays have no batch dimension. A value may be a numpy array of bools, ints, unsigned
+                ints or floats (float16 to float64), a numpy number, or a Python bool, int, float, str or bytes. Python
+                numbers are sent as bool, int64 and float64 of shape (1,), numpy numbers with the shape (). Texts in an
+                array are sent from a numpy array of bytes (dtype S) or of numpy.dtypes.StringDType.
+            timeout: seconds until the server has to have answered. What no worker has been given by then is dropped.
+                None: no limit.
+            raise_errors: raise an InferError instead of returning errors in the answer.
+
+        Returns:
+            A list with a dict for each instance, in their order: outputs by name, or {"error": text} where the instance
+            failed. Outputs are numpy arrays without a batch dimension, str or bytes; arrays are read-only and stay
+            valid as long as they are kept, and a single number is an array of shape (). An array of texts is a list of
+            str or bytes, nested by its shape.
+            One dict {"error": text} instead of the list when the whole request failed: all instances have failed alike,
+            the request was not accepted, the server could not be reached, or the time was up. For the last two the text
+            is "Grpc Error, (CODE, 'NAME'), DETAILS".
+
+        Raises:
+            InferError: with `raise_errors`, the request or some of its instances failed. It has the code and the text
+                of the error, those of each instance, and the answer with the outputs of the other instances.
+            RuntimeError: a value that cannot be sent; nothing was sent then.
+            FileNotFoundError: a file of `ssl_config` is not there.
         """
-        return self.infer_async(instances).result()
+        check.flag("raise_errors", raise_errors)
+        seconds = None if timeout is None else check.seconds("timeout", timeout)
+        request = self._request(instances)
+        if isinstance(request, InferError):
+            return settled(request, raise_errors)
 
-    def infer_async(self, instances: Instances) -> InferFuture:
-        """Sends the instances; `result()` of what is returned waits for the answer."""
+        import grpc
+
         from servoir.client import codec
 
+        # grpc's own call in this thread: a future would have another thread wake this one.
         try:
-            request = codec.write_request(
-                self.servable_name, self.method_name, self.version_number, instances, MAX_MESSAGE_BYTES
-            )
-        except codec.TooLarge as error:  # nothing was put together or copied yet
-            return InferFuture(None, {"error": f"Grpc Error, (8, 'resource exhausted'), {error}"})
-        return InferFuture(self._stub().future(request))
+            reply = self._stub()(request, timeout=seconds)
+        except grpc.RpcError as call:
+            error = failure(call, self.address)
+        else:
+            return settled(codec.read_outcome(reply), raise_errors)
+        return settled(error, raise_errors)
+
+    def infer_async(self, instances: Instances, *, timeout: float | None = None) -> InferFuture:
+        """Sends a request and returns at once.
+
+        Args:
+            instances: as for infer().
+            timeout: as for infer(), from now on.
+
+        Returns:
+            The answer to come; its result() waits for it.
+
+        Raises:
+            RuntimeError: a value that cannot be sent; nothing was sent then.
+            FileNotFoundError: a file of `ssl_config` is not there.
+        """
+        seconds = None if timeout is None else check.seconds("timeout", timeout)
+        request = self._request(instances)
+        if isinstance(request, InferError):
+            return InferFuture(None, request)
+        return InferFuture(self._stub().future(request, timeout=seconds), address=self.address)
 
     def close(self) -> None:
-        """Closes the connection; the next request makes a new one."""
+        """Closes the connection. Requests on the way fail; the next request makes a new connection."""
         with self._connecting:
             channel, self._channel, self._predict = self._channel, None, None
         if channel is not None:
@@ -107,6 +181,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _request(self, instances: Instances) -> bytes | InferError:
+        from servoir.client import codec
+
+        try:
+            return codec.write_request(
+                self.servable_name, self.method_name, self.version_number, instances, MAX_MESSAGE_BYTES
+            )
+        except codec.TooLarge as error:  # nothing was put together or copied yet
+            text = str(error)
+            return InferError.of_request("RESOURCE_EXHAUSTED", text, f"Grpc Error, (8, 'resource exhausted'), {text}")
+
     def _stub(self) -> Any:
         with self._connecting:
             if self._predict is None:
@@ -115,12 +200,14 @@ class Client:
             return self._predict
 
     def _connect(self) -> Any:
-        import grpc  # type: ignore[import-untyped]
+        import grpc
 
         options: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ]
+        if is_local(self.address):
+            options.append(("grpc.enable_http_proxy", 0))
         if self._ssl_config is None:
             return grpc.insecure_channel(self.address, options=options)
         if self.address.startswith("unix:"):
@@ -132,34 +219,6 @@ class Client:
             certificate_chain=_read(self._ssl_config.certificate),
         )
         return grpc.secure_channel(self.address, credentials, options=options)
-
-
-class InferFuture:
-    """An answer that is under way; or there is one already, because nothing was sent."""
-
-    def __init__(self, call: Any, answer: Answer | None = None) -> None:
-        self._call = call
-        self._answer = answer
-
-    def result(self) -> Answer:
-        """Waits for the answer: the same as Client.infer gives."""
-        if self._answer is not None:
-            return self._answer
-
-        import grpc
-
-        from servoir.client import codec
-
-        try:
-            reply = self._call.result()
-        except grpc.RpcError as error:
-            return {"error": f"Grpc Error, {self._call.code().value}, {_details(error)}"}
-        return codec.read_reply(reply)
-
-
-def _details(error: Any) -> str:
-    details = getattr(error, "details", None)
-    return str(details()) if callable(details) else str(error)
 
 
 def _read(path: str | None) -> bytes | None:

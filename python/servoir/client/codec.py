@@ -14,31 +14,20 @@ Tensor data is copied once on the way out and not at all on the way in: result a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
-_STRING = 13
-_BYTES = 14
-_DTYPE_NUMBERS = {
-    np.dtype(name): number
-    for number, name in (
-        (1, "bool"),
-        (2, "int8"),
-        (3, "uint8"),
-        (4, "int16"),
-        (5, "uint16"),
-        (6, "int32"),
-        (7, "uint32"),
-        (8, "int64"),
-        (9, "uint64"),
-        (10, "float16"),
-        (11, "float32"),
-        (12, "float64"),
-    )
-}
+from servoir.client.errors import Answer, InferError
+from servoir.dtypes import DTYPES, TEXTS
+
+_DTYPE_NUMBERS = {np.dtype(name): number for number, name in enumerate(DTYPES, 1)}
+_STRING, _BYTES = range(len(DTYPES) + 1, len(DTYPES + TEXTS) + 1)
 _DTYPES = {number: dtype for dtype, number in _DTYPE_NUMBERS.items()}
+# The statuses that stand for the protocol's error codes.
+_CODES = {1: "INTERNAL", 2: "INVALID_ARGUMENT", 3: "RESOURCE_EXHAUSTED", 4: "UNAVAILABLE", 5: "NOT_FOUND"}
 _SMALL = 4096  # up to this size a copy costs less than keeping the array as a part of its own
 
 # Parts of a message, joined in one go at the end; arrays are not copied before it is known that the message is sent.
@@ -46,7 +35,7 @@ Part: TypeAlias = bytes | np.ndarray[Any, Any]
 
 
 class TooLarge(Exception):
-    """The message has more bytes than may be sent."""
+    """The message is larger than what may be sent."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"Sent message larger than max ({size} vs. {limit}): send less in one request")
@@ -75,6 +64,7 @@ def _utf8(what: str, text: str) -> bytes:
         raise RuntimeError(f"{what} is a str that is no text and cannot be sent: {error}") from None
 
 
+@lru_cache(1024)
 def _shape(dims: tuple[int, ...]) -> bytes:
     """The field of a TensorShape in a Tensor; nothing for a scalar, which is an empty shape."""
     if not dims:
@@ -85,25 +75,36 @@ def _shape(dims: tuple[int, ...]) -> bytes:
 def _array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part], int]:
     """Parts of a Tensor message, and how many bytes they are."""
     number = _DTYPE_NUMBERS.get(array.dtype)
+    is_native = number is not None
     if number is None:
+        if array.dtype.kind in "ST":
+            return _text_array_parts(name, array)
         little = array.dtype.newbyteorder("<")
         if little not in _DTYPE_NUMBERS:
             raise RuntimeError(
                 f"Input '{name}': arrays of dtype {array.dtype} cannot be sent; bool, integers of 8 to 64 bits and"
-                f" floats of 16 to 64 bits can"
+                f" floats of 16 to 64 bits can, and texts as arrays of bytes ('S') or of numpy.dtypes.StringDType"
             )
         number = _DTYPE_NUMBERS[little]
     head = _shape(array.shape) + bytes((0x10, number))
     size = array.nbytes
     head += b"\x1a" + _varint(size)
     if size <= _SMALL:
-        data = head + _packed(array).tobytes()
+        data = head + (array if is_native else _packed(array)).tobytes()
         return [data], len(data)
     return [head, array], len(head) + size
 
 
+def _text_array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part], int]:
+    """An array of bytes, or of NumPy's StringDType: a bytes_val for each element."""
+    number = _BYTES if array.dtype.kind == "S" else _STRING
+    texts = [text if isinstance(text, bytes) else _utf8(f"Input '{name}'", text) for text in array.ravel().tolist()]
+    data = _shape(array.shape) + bytes((0x10, number)) + b"".join([_field(4, text) for text in texts])
+    return [data], len(data)
+
+
 def _packed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Its values in C order, little endian."""
+    """Returns the array's values in C order and little-endian."""
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
@@ -113,13 +114,13 @@ def _tensor_parts(name: str, value: object) -> tuple[list[Part], int]:
     if isinstance(value, np.number):
         return _array_parts(name, np.asarray(value))
     if isinstance(value, bool):
-        data = b"\x0a\x03\x0a\x01\x01\x10\x01\x1a\x01" + (b"\x01" if value else b"\x00")
+        data = b"\x0a\x00\x10\x01\x1a\x01" + (b"\x01" if value else b"\x00")
     elif isinstance(value, int):
         if not -(1 << 63) <= value < 1 << 63:
             raise RuntimeError(f"Input '{name}': {value} does not fit in int64")
-        data = b"\x0a\x03\x0a\x01\x01\x10\x08\x1a\x08" + struct.pack("<q", value)
+        data = b"\x0a\x00\x10\x08\x1a\x08" + struct.pack("<q", value)
     elif isinstance(value, float):
-        data = b"\x0a\x03\x0a\x01\x01\x10\x0c\x1a\x08" + struct.pack("<d", value)
+        data = b"\x0a\x00\x10\x0c\x1a\x08" + struct.pack("<d", value)
     elif isinstance(value, str):
         data = b"\x0a\x03\x0a\x01\x01\x10\x0d" + _field(4, _utf8(f"Input '{name}'", value))
     elif isinstance(value, bytes):
@@ -156,8 +157,17 @@ def _instance_parts(instance: object, index: int) -> tuple[list[Part], int]:
     return parts, total
 
 
+@lru_cache(64)
+def _spec(servable: str, method: str, version: int) -> bytes:
+    spec = _field(1, _utf8("The servable's name", servable)) + _field(2, _utf8("The method's name", method))
+    if version:
+        spec += b"\x18" + _varint(version)
+    return _field(1, spec)
+
+
 def write_request(servable: str, method: str, version: int, instances: object, max_bytes: int | None = None) -> bytes:
-    """A PredictRequest. RuntimeError for values that cannot be sent; TooLarge, before anything large is copied."""
+    """Writes a PredictRequest. Raises RuntimeError for values that cannot be sent, and TooLarge before anything large
+    is copied."""
     if isinstance(instances, Mapping):
         instances = (instances,)
     if not isinstance(instances, (list, tuple)):
@@ -165,10 +175,7 @@ def write_request(servable: str, method: str, version: int, instances: object, m
             f"Parameter 'instances' should be a dict, or a list or tuple of dicts, but is of type"
             f" {type(instances).__name__}"
         )
-    spec = _field(1, _utf8("The servable's name", servable)) + _field(2, _utf8("The method's name", method))
-    if version:
-        spec += b"\x18" + _varint(version)
-    parts: list[Part] = [_field(1, spec)]
+    parts: list[Part] = [_spec(servable, method, version)]
     total = len(parts[0])
     for index, instance in enumerate(instances):
         instance_parts, size = _instance_parts(instance, index)
@@ -185,11 +192,17 @@ class _BadReply(Exception):
     pass
 
 
-def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
+# A field of a message: its number, and where in the reply its bytes begin and end. Of a number the value stands for the
+# beginning, and _NUMBER for the end. Places in the reply's bytes cost much less than views of them.
+_Field: TypeAlias = tuple[int, int, int]
+_NUMBER = -1
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        if at >= len(data) or shift > 63:
-            raise _BadReply("a varint is cut off")
+        if shift > 63:
+            raise _BadReply("a varint is too long")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
@@ -198,19 +211,25 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers and values of a message's fields: an int for a varint, else a view of the bytes."""
-    at = 0
-    end = len(data)
+def _fields(data: bytes, at: int, end: int) -> list[_Field]:
+    """The fields of the message in data[at:end]."""
+    fields: list[_Field] = []
     while at < end:
-        key, at = _read_varint(data, at)
+        key = data[at]
+        at += 1
+        if key >= 0x80:
+            key, at = _read_varint(data, at - 1)
         number, wire_type = key >> 3, key & 7
-        if wire_type == 0:
-            value, at = _read_varint(data, at)
-            yield number, value
-            continue
-        if wire_type == 2:
-            size, at = _read_varint(data, at)
+        if wire_type in (0, 2):
+            size = data[at]
+            at += 1
+            if size >= 0x80:
+                size, at = _read_varint(data, at - 1)
+            if wire_type == 0:
+                if at > end:
+                    raise _BadReply("a varint is cut off")
+                fields.append((number, size, _NUMBER))
+                continue
         elif wire_type == 1:
             size = 8
         elif wire_type == 5:
@@ -219,104 +238,134 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise _BadReply(f"field {number} has wire type {wire_type}")
         if size > end - at:
             raise _BadReply(f"field {number} has {size} bytes, but {end - at} are left")
-        yield number, data[at : at + size]
+        fields.append((number, at, at + size))
         at += size
+    return fields
 
 
-def _view(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
+def _message(data: bytes, at: int, end: int) -> list[_Field]:
+    """The fields of the message that a field holds."""
+    if end == _NUMBER:
         raise _BadReply("a number stands where bytes should be")
-    return value
+    return _fields(data, at, end)
 
 
-def _number(value: int | memoryview) -> int:
-    if not isinstance(value, int):
+def _bytes(data: bytes, at: int, end: int) -> bytes:
+    if end == _NUMBER:
+        raise _BadReply("a number stands where bytes should be")
+    return data[at:end]
+
+
+def _number(value: int, end: int) -> int:
+    if end != _NUMBER:
         raise _BadReply("bytes stand where a number should be")
     return value
 
 
-def _read_dims(shape: memoryview) -> list[int]:
+def _read_dims(data: bytes, at: int, end: int) -> list[int]:
     dims: list[int] = []
-    for number, value in _fields(shape):
+    for number, begin, stop in _message(data, at, end):
         if number != 1:
             continue
-        if isinstance(value, int):
-            dims.append(value)
+        if stop == _NUMBER:
+            dims.append(begin)
             continue
-        at = 0
-        while at < len(value):
-            dim, at = _read_varint(value, at)
+        place = begin
+        while place < stop:
+            dim, place = _read_varint(data, place)
             dims.append(dim)
+        if place > stop:
+            raise _BadReply("a shape is cut off")
     return dims
 
 
-def _read_tensor(tensor: memoryview) -> Any:
+def _read_tensor(data: bytes, at: int, end: int) -> Any:
     dims: list[int] = []
-    dtype = 0
-    data = memoryview(b"")
-    texts: list[memoryview] = []
-    for number, value in _fields(tensor):
-        if number == 1:
-            dims = _read_dims(_view(value))
+    number_of_dtype = begin = stop = 0
+    texts: list[bytes] = []
+    for number, value, value_end in _message(data, at, end):
+        if number == 3:
+            begin, stop = value, value_end
         elif number == 2:
-            dtype = _number(value)
-        elif number == 3:
-            data = _view(value)
+            number_of_dtype = _number(value, value_end)
+        elif number == 1:
+            dims = _read_dims(data, value, value_end)
         elif number == 4:
-            texts.append(_view(value))
-    if dtype in (_STRING, _BYTES):
-        values = [str(text, "utf-8") if dtype == _STRING else bytes(text) for text in texts]
-        return values[0] if len(values) == 1 else values
-    if dtype not in _DTYPES:
-        raise _BadReply(f"a tensor has the unknown dtype {dtype}")
-    array = np.frombuffer(data, _DTYPES[dtype])
-    return array.reshape(dims)
+            texts.append(_bytes(data, value, value_end))
+    dtype = _DTYPES.get(number_of_dtype)
+    if dtype is not None:
+        if stop == _NUMBER:
+            raise _BadReply("a number stands where bytes should be")
+        count, rest = divmod(stop - begin, dtype.itemsize)
+        if rest:
+            raise _BadReply(f"a tensor of {dtype} has {stop - begin} bytes")
+        array = np.frombuffer(data, dtype, count, begin) if count else np.frombuffer(b"", dtype)
+        return array if len(dims) == 1 and dims[0] == count else array.reshape(dims)
+    if number_of_dtype not in (_STRING, _BYTES):
+        raise _BadReply(f"a tensor has the unknown dtype {number_of_dtype}")
+    values = [text.decode() for text in texts] if number_of_dtype == _STRING else texts
+    if len(dims) > 1:
+        return np.array(values, object).reshape(dims).tolist()
+    return values[0] if len(values) == 1 else values
 
 
-def _read_instance(instance: memoryview) -> dict[str, Any]:
+def _read_instance(data: bytes, at: int, end: int) -> dict[str, Any]:
     outputs: dict[str, Any] = {}
-    for number, entry in _fields(instance):
+    for number, entry, entry_end in _message(data, at, end):
         if number != 1:
             continue
         name = ""
-        tensor = memoryview(b"")
-        for part, value in _fields(_view(entry)):
+        begin = stop = 0
+        for part, value, value_end in _message(data, entry, entry_end):
             if part == 1:
-                name = str(_view(value), "utf-8")
+                name = _bytes(data, value, value_end).decode()
             elif part == 2:
-                tensor = _view(value)
-        outputs[name] = _read_tensor(tensor)
+                begin, stop = value, value_end
+        outputs[name] = _read_tensor(data, begin, stop)
     return outputs
 
 
-def _read_error(error: memoryview) -> tuple[int, str]:
+def _read_error(data: bytes, at: int, end: int) -> tuple[int, str]:
     code = 0
     text = ""
-    for number, value in _fields(error):
+    for number, value, value_end in _message(data, at, end):
         if number == 1:
-            code = _number(value)
+            code = _number(value, value_end)
         elif number == 2:
-            text = str(_view(value), "utf-8", "replace")
+            text = _bytes(data, value, value_end).decode("utf-8", "replace")
     return code, text
 
 
-def read_reply(reply: bytes) -> list[dict[str, Any]] | dict[str, str]:
-    """The answer of Client.infer, of a PredictReply. RuntimeError if it is none."""
+def read_outcome(reply: bytes) -> list[dict[str, Any]] | InferError:
+    """Makes the outcome of a request from a PredictReply. Raises RuntimeError if the bytes are not one."""
     try:
-        instances: list[memoryview] = []
+        instances: list[_Field] = []
         errors: list[tuple[int, str]] = []
-        for number, value in _fields(memoryview(reply)):
-            if number == 3:
-                instances.append(_view(value))
-            elif number == 4:
-                errors.append(_read_error(_view(value)))
+        for field in _fields(reply, 0, len(reply)):
+            if field[0] == 3:
+                instances.append(field)
+            elif field[0] == 4:
+                errors.append(_read_error(reply, field[1], field[2]))
+        if not errors:
+            return [_read_instance(reply, at, end) for _, at, end in instances]
         if len(errors) == 1 and not instances and errors[0][0] != 0:
-            return {"error": errors[0][1]}
-        if errors and len(errors) != len(instances):
+            return InferError.of_request(_CODES.get(errors[0][0], "UNKNOWN"), errors[0][1])
+        if len(errors) != len(instances):
             raise _BadReply(f"it has {len(instances)} instances and {len(errors)} errors")
-        return [
-            {"error": errors[index][1]} if errors and errors[index][0] != 0 else _read_instance(instance)
-            for index, instance in enumerate(instances)
-        ]
+        answer: list[dict[str, Any]] = []
+        failed: dict[int, InferError] = {}
+        for index, ((_, at, end), (code, text)) in enumerate(zip(instances, errors, strict=True)):
+            if code != 0:
+                failed[index] = InferError.of_request(_CODES.get(code, "UNKNOWN"), text)
+            answer.append({"error": text} if code != 0 else _read_instance(reply, at, end))
+        return InferError.of_instances(failed, answer) if failed else answer
+    except IndexError:
+        raise RuntimeError("The server's reply cannot be read: it is cut off") from None
     except (_BadReply, ValueError) as error:
         raise RuntimeError(f"The server's reply cannot be read: {error}") from error
+
+
+def read_reply(reply: bytes) -> Answer:
+    """Makes the answer of Client.infer from a PredictReply. Raises RuntimeError if the bytes are not one."""
+    outcome = read_outcome(reply)
+    return outcome.answer if isinstance(outcome, InferError) else outcome

@@ -13,15 +13,15 @@ def _refuse(function: str) -> NoReturn:
 
 
 def declare_servable(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not available."""
+    """Not available: raises RuntimeError that says so, whatever the arguments are."""
     _refuse("declare_servable")
 
 
 def start_servable(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not available."""
+    """Not available: raises RuntimeError that says so, whatever the arguments are."""
     _refuse("start_servable")
 
 
 def startup_agents(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not available."""
+    """Not available: raises RuntimeError that says so, whatever the arguments are."""
     _refuse("startup_agents")

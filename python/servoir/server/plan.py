@@ -1,22 +1,19 @@
-"""From ServableStartConfigs to what is to be started: directories and versions found, configs of one version merged."""
+"""Makes plans of ServableStartConfigs: finds directories and versions, and merges the configs of the same version."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from servoir.servable.config_module import CONFIG_FILE
+from servoir.servable.versions import LARGEST_VERSION, versions_on_disk
 from servoir.server.config import ServableStartConfig
-
-CONFIG_FILE = "servable_config.py"
-_VERSION = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
-LARGEST_VERSION = 2**64 - 1  # that a request can ask for
 
 
 @dataclass(frozen=True)
 class ServablePlan:
-    """One version of one servable."""
+    """What is to be started of a version of a servable."""
 
     directory: str  # servable_directory, absolute
     name: str
@@ -29,34 +26,17 @@ class ServablePlan:
 
     @property
     def extra_workers(self) -> int:
-        """Workers beside those of the devices."""
+        """How many workers there are in addition to those of the devices."""
         return max(0, self.parallel_workers - len(self.device_ids))
 
     @property
     def model_workers(self) -> int:
-        """Workers that load the models."""
+        """How many workers load the models."""
         return len(self.device_ids) or self.extra_workers
 
 
-def version_names(names: Iterable[str]) -> tuple[list[int], list[str]]:
-    """The versions among the names of directories, and the names that look like one but have leading zeros."""
-    versions: list[int] = []
-    odd: list[str] = []
-    for name in names:
-        if _VERSION.match(name):
-            versions.append(int(name))
-        elif _VERSION.match(name.lstrip("0")):
-            odd.append(name)
-    return sorted(versions), sorted(odd)
-
-
-def versions_on_disk(servable: str) -> tuple[list[int], list[str]]:
-    with os.scandir(servable) as entries:
-        return version_names(entry.name for entry in entries if entry.is_dir())
-
-
-def _check_place(directory: str, name: str) -> None:
-    # The name is part of URLs and of names of files, and that of a Python package.
+def _check_place(directory: str, name: str, origin: str) -> None:
+    # The name becomes a part of URLs and of file names, and the name of a Python package.
     if "/" in name or "." in name:
         raise RuntimeError(
             f"Parameter 'servable_name' should be the name of one directory in 'servable_directory', without '/' and"
@@ -66,11 +46,20 @@ def _check_place(directory: str, name: str) -> None:
     if not os.path.isdir(servable):
         raise RuntimeError(
             f"Servable '{name}': there is no directory '{servable}'; it should be the directory 'servable_name' in"
-            f" 'servable_directory' of its ServableStartConfig"
+            f" 'servable_directory' of its ServableStartConfig{_remedy(origin)}"
         )
     config = os.path.join(servable, CONFIG_FILE)
     if not os.path.isfile(config):
         raise RuntimeError(f"Servable '{name}': there is no file '{config}'")
+
+
+def _remedy(origin: str) -> str:
+    if not origin:
+        return ""
+    return (
+        f". That was taken for {origin}; an absolute path, such as"
+        f" os.path.join(os.path.dirname(__file__), …), depends on neither"
+    )
 
 
 def _merge(first: ServablePlan, second: ServablePlan) -> ServablePlan:
@@ -91,7 +80,8 @@ def _merge(first: ServablePlan, second: ServablePlan) -> ServablePlan:
 
 
 def make_plans(configs: Sequence[ServableStartConfig]) -> tuple[list[ServablePlan], list[str]]:
-    """The plans in the order of the configs, and warnings. RuntimeError for what is not there or does not agree."""
+    """Returns the plans in the order of the configs, and warnings. Raises RuntimeError if something is missing on the
+    disk, or if configs contradict each other."""
     directories: dict[str, str] = {}
     plans: dict[tuple[str, int], ServablePlan] = {}
     warnings: list[str] = []
@@ -104,7 +94,7 @@ def make_plans(configs: Sequence[ServableStartConfig]) -> tuple[list[ServablePla
                 f" one only"
             )
         if known is None:
-            _check_place(directory, name)
+            _check_place(directory, name, config.origin)
             directories[name] = directory
         versions, odd = versions_on_disk(os.path.join(directory, name))
         for entry in odd:

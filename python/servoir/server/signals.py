@@ -9,14 +9,29 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a signal is to do; all are called in the main thread."""
+
+    has_something_to_end: Callable[[], bool]
+    stop: Callable[[], None]
+    kill: Callable[[], None]  # for a second signal during stop()
+
+
 _previous: dict[int, Any] = {}
 _depth = 0
+_callbacks: Callbacks | None = None
 
 
-def install() -> None:
+def install(callbacks: Callbacks) -> None:
+    global _callbacks
+    _callbacks = callbacks
     if threading.current_thread() is not threading.main_thread():
         return
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
@@ -27,13 +42,20 @@ def install() -> None:
 
 
 def restore() -> None:
-    """What was in place before; nothing outside the main thread, where handlers cannot be changed."""
+    """Puts back the handlers that were there before. Does nothing outside the main thread, which alone may do that."""
     if threading.current_thread() is not threading.main_thread() or _depth:
         return
     for number, handler in list(_previous.items()):
         if signal.getsignal(number) is _handle:
             signal.signal(number, handler)
         del _previous[number]
+
+
+def let_go() -> None:
+    """In a child of fork, which may have been made while a signal was handled."""
+    global _depth
+    _depth = 0
+    restore()
 
 
 def _script_has_ended(frame: FrameType | None) -> bool:
@@ -47,24 +69,23 @@ def _script_has_ended(frame: FrameType | None) -> bool:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     global _depth
-    from servoir.server import process
-
-    if not process.is_running():
-        # Nothing of ours is there (any more): as if there were no handler.
+    callbacks = _callbacks
+    if callbacks is None or not callbacks.has_something_to_end():
+        # There is nothing to end, or not any more: the signal does what it does without a handler.
         restore()
         os.kill(os.getpid(), number)
         return
     if _depth:
-        process.kill()  # asked again: without waiting for the workers
+        callbacks.kill()  # the second signal: the workers are not waited for
         return
     _depth += 1
     try:
-        process.stop()
+        callbacks.stop()
     finally:
         _depth -= 1
     restore()
     if _script_has_ended(frame):
-        return  # the process ends by itself now
+        return  # the process now ends by itself
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(0)

@@ -6,16 +6,24 @@ import os
 from typing import TypeAlias
 
 from servoir import check
+from servoir.errors import MissingPemFile
 
-# A file's path, for messages, and its content.
+# The path of a file, which messages name, and its content.
 PemFile: TypeAlias = tuple[str, bytes]
 
 
 class SSLConfig:
-    """Certificates of a server, paths of PEM files.
+    """Certificates of a server, paths of PEM files. They are read when the server is started.
 
-    certificate, private_key: the server's own. verify_client: clients must show a certificate that custom_ca has
-    signed; custom_ca is needed then, and ignored otherwise.
+    Args:
+        certificate: the server's own.
+        private_key: of `certificate`.
+        custom_ca: the authority that has signed the clients' certificates. Needed with `verify_client`, and ignored
+            without.
+        verify_client: a client without a certificate that `custom_ca` has signed is refused.
+
+    Raises:
+        RuntimeError: an argument has the wrong type; the text names it.
     """
 
     def __init__(
@@ -27,16 +35,20 @@ class SSLConfig:
         self.custom_ca: str | None = check.text("custom_ca", custom_ca) if verify_client else None
 
     def read(self) -> dict[str, PemFile | None]:
-        """The files' contents, as Server.listen takes them. MissingPemFile or RuntimeError if one cannot be read."""
+        """Reads the files.
+
+        Returns:
+            The path and the content of each, as Server.listen takes them.
+
+        Raises:
+            FileNotFoundError: a file does not exist. The error is a RuntimeError as well.
+            RuntimeError: a file cannot be read.
+        """
         return {
             "certificate": _read("certificate", self.certificate),
             "private_key": _read("private_key", self.private_key),
             "custom_ca": None if self.custom_ca is None else _read("custom_ca", self.custom_ca),
         }
-
-
-class MissingPemFile(FileNotFoundError, RuntimeError):
-    """A file named in an SSLConfig does not exist."""
 
 
 def _read(parameter: str, path: str) -> PemFile:

@@ -18,9 +18,9 @@ def main() -> None:
         os.set_inheritable(fd, False)
 
     # Before anything that takes long: from here on the worker ends when the server does.
-    from servoir import _core
+    from servoir import _core, settings
 
-    runtime = _core.WorkerRuntime(arena_fd, control_fd)
+    runtime = _core.WorkerRuntime(arena_fd, control_fd, mark_rooms=settings.MARK_ROOMS.value() == 1)
 
     from servoir.worker.run import run
 

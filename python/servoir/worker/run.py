@@ -5,16 +5,17 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
-import io
 import os
 import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from servoir import _core, log
-from servoir.control import ControlError, ControlSocket, Message
-from servoir.worker.ending import Ending
+from servoir import _core, log, standard_streams
+from servoir.control.messages import Failed, Hello, Load, Ready, Trying
+from servoir.control.socket import ControlSocket
+from servoir.errors import ControlError
+from servoir.worker.exit import WorkerExit
 
 if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
@@ -24,53 +25,45 @@ _PACKAGE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspat
 
 def run(runtime: WorkerRuntime, control_fd: int, lane_fds: list[int]) -> NoReturn:
     # The log should have everything up to a crash, and where it was.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    standard_streams.never_fail()
     faulthandler.enable()
     log.set_up()
     control = ControlSocket(socket.socket(fileno=control_fd))
-    ending = Ending(control, runtime)
-    control.send(
-        {
-            "type": "hello",
-            "version": _core.__version__,
-            "channel_version": _core.channel_version,
-            "pid": os.getpid(),
-        }
-    )
+    worker_exit = WorkerExit(control, runtime)
+    control.send(Hello(_core.__version__, _core.channel_version, os.getpid()))
     message = control.receive()
-    if message is None or message["type"] != "load":
+    if not isinstance(message, Load):
         os._exit(0)
-    ending.watch()
+    worker_exit.watch()
     ready = _load(message, runtime, control)
     functions, models = lane_fds[:2], lane_fds[2:]
-    if ready["models"]:
+    if ready.models:
         runtime.serve_models(models[0], models[1])
-    ending.serve()
+    worker_exit.serve()
     try:
         control.send(ready)
     except ControlError:
         os._exit(1)
-    if ready["functions"]:
+    if ready.functions:
         runtime.serve_functions(functions[0], functions[1])
     else:
-        ending.told.wait()
+        worker_exit.told.wait()
     runtime.stop()
     runtime.join()
     _end()
 
 
-def _load(message: Message, runtime: WorkerRuntime, control: ControlSocket) -> Message:
+def _load(message: Load, runtime: WorkerRuntime, control: ControlSocket) -> Ready:
     # Imported here: numpy, and all else that takes its time.
     from servoir.worker.load import load
 
     try:
-        return load(message, runtime)
+        return load(message, runtime, lambda model: control.send(Trying(model)))
     except BaseException as error:  # a SystemExit of the configuration is a failure as well
         traceback.print_exc()
         sys.stderr.flush()
         with contextlib.suppress(ControlError):  # the server is gone; the log has it
-            control.send({"type": "failed", "text": _describe(error), "traceback": "".join(_user_traceback(error))})
+            control.send(Failed(_describe(error), "".join(_user_traceback(error))))
         os._exit(1)
 
 

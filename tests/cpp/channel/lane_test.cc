@@ -230,6 +230,29 @@ TEST(Lane, MemoryThatIsNoLane) {
   EXPECT_FALSE(WorkerLane::attach(UniqueFd(), UniqueFd()).ok());
 }
 
+TEST_F(LaneTest, AnInterruptEndsOneWaitThatIsInterruptible) {
+  open();
+  const auto interruptible = [this] { return worker_->wait(-1, true).value().has_value(); };
+  worker_->interrupt();  // before the wait
+  EXPECT_FALSE(interruptible());
+  std::thread during([this] { worker_->interrupt(); });
+  EXPECT_FALSE(interruptible());
+  during.join();
+  worker_->interrupt();
+  EXPECT_TRUE(server_->post(bytes_of("task")));
+  EXPECT_EQ(task(-1), "task") << "a record comes first";
+  EXPECT_EQ(task(1), "<none>");
+  EXPECT_FALSE(interruptible()) << "the other wait has left it";
+}
+
+TEST_F(LaneTest, TheServerMayCloseTheMemorysDescriptor) {
+  open();
+  server_->close_memory_fd();
+  EXPECT_EQ(server_->memory_fd(), -1);
+  EXPECT_TRUE(server_->post(bytes_of("task")));
+  EXPECT_EQ(task(-1), "task");
+}
+
 // An echo in another process; the server sleeps on the eventfd, the worker on the futex.
 TEST(Lane, EchoThroughAnotherProcess) {
   constexpr std::uint64_t kRounds = 5'000;

@@ -40,6 +40,7 @@ CallRequest call() {
   made.call = 10;
   made.callee = 3;
   made.rows = 4;
+  made.released = {3, 8};
   made.inputs = {{piece(4, Shape{2, 2})}, {piece(1, Shape{}), piece(3, Shape{})}};
   return made;
 }
@@ -111,6 +112,7 @@ TEST(Message, CallComesBackAsWritten) {
   EXPECT_EQ(back.call, 10U);
   EXPECT_EQ(back.callee, 3U);
   EXPECT_EQ(back.rows, 4U);
+  EXPECT_EQ(back.released, (std::vector<std::uint64_t>{3, 8}));
   expect_equal(back.inputs, call().inputs);
 }
 
@@ -120,7 +122,7 @@ TEST(Message, RunComesBackAsWritten) {
   RunTask back;
   const Status status = read_run(writer.bytes(), &back);
   ASSERT_TRUE(status.ok()) << status.message();
-  EXPECT_EQ(back.head.kind, Kind::kRun);
+  EXPECT_EQ(back.head.kind, RecordKind::kRun);
   EXPECT_EQ(back.head.callee, 1U);
   EXPECT_EQ(back.head.task, 5U);
   EXPECT_EQ(back.head.rows, 6U);
@@ -138,8 +140,8 @@ TEST(Message, RunComesBackAsWritten) {
 
 TEST(Message, KindIsSeenFirst) {
   MessageWriter writer;
-  writer.put(NeedRoomHead{Kind::kNeedRoom, 0, 1, 2});
-  EXPECT_EQ(*MessageReader(writer.bytes()).kind(), Kind::kNeedRoom);
+  writer.put(NeedRoomHead{RecordKind::kNeedRoom, 0, 1, 2});
+  EXPECT_EQ(*MessageReader(writer.bytes()).kind(), RecordKind::kNeedRoom);
   EXPECT_EQ(MessageReader(writer.bytes().first(7)).kind().status().code(), Code::kInternal);
   EXPECT_EQ(MessageReader({}).kind().status().code(), Code::kInternal);
 }
@@ -148,12 +150,12 @@ TEST(Message, ReaderStopsAtTheEnd) {
   MessageWriter writer;
   writer.put(RoomHead{});
   MessageReader reader(writer.bytes());
-  EXPECT_FALSE(reader.get_array<Piece>(2).has_value());
-  EXPECT_FALSE(reader.get_array<Piece>(std::numeric_limits<std::uint64_t>::max()).has_value());
+  EXPECT_FALSE(reader.get_array<RowRun>(sizeof(RoomHead) / sizeof(RowRun) + 1).has_value());
+  EXPECT_FALSE(reader.get_array<RowRun>(std::numeric_limits<std::uint64_t>::max()).has_value());
   EXPECT_FALSE(reader.get_text(sizeof(RoomHead) + 1).has_value());
   EXPECT_NE(reader.get<RoomHead>(), nullptr);
   EXPECT_EQ(reader.get<OutputHead>(), nullptr);
-  EXPECT_TRUE(reader.get_array<Piece>(0).has_value());
+  EXPECT_TRUE(reader.get_array<RowRun>(0).has_value());
   EXPECT_TRUE(reader.get_text(0).has_value());
 }
 

@@ -149,6 +149,49 @@ TEST(Ring, TheLargestRecordFitsWhereverAnEmptyRingStands) {
   }
 }
 
+// The first byte that is not zero, from the end.
+std::uint64_t touched(const Shared& shared, std::uint64_t capacity) {
+  const std::byte* data = shared.memory() + 192;
+  std::uint64_t end = capacity;
+  while (end > 0 && data[end - 1] == std::byte{0}) --end;
+  return end;
+}
+
+TEST(Ring, LittleInUseTakesLittleMemory) {
+  constexpr std::uint32_t kCapacity = 1U << 20U;
+  const Shared shared(kCapacity);
+  RingProducer producer(shared.memory(), kCapacity);
+  RingConsumer consumer(shared.memory(), kCapacity);
+  const std::string record(1000, 'x');
+  ASSERT_TRUE(put(&producer, bytes_of(record)));
+  for (int i = 0; i < 5000; ++i) {  // there is always one that waits
+    ASSERT_TRUE(put(&producer, bytes_of(record)));
+    ASSERT_EQ(take(&consumer), record);
+  }
+  EXPECT_LE(touched(shared, kCapacity), (64U << 10U) + 2 * 1008U);
+}
+
+TEST(Ring, MuchInUseTakesWhatThereIs) {
+  constexpr std::uint32_t kCapacity = 1U << 18U;
+  const Shared shared(kCapacity);
+  RingProducer producer(shared.memory(), kCapacity);
+  RingConsumer consumer(shared.memory(), kCapacity);
+  std::uint64_t next = 0;
+  std::uint64_t expected = 0;
+  const auto record = [](std::uint64_t number) { return std::string(1000 + number % 7, static_cast<char>(number)); };
+  for (int round = 0; round < 20; ++round) {
+    std::uint64_t waiting = 0;
+    while (put(&producer, bytes_of(record(next)))) {
+      ++next;
+      ++waiting;
+    }
+    EXPECT_GE(next - expected, kCapacity / 1024 - 70U) << "all but the rest before a wrap";
+    for (std::uint64_t i = 0; i < waiting / 2; ++i) ASSERT_EQ(take(&consumer), record(expected++));
+  }
+  while (expected < next) ASSERT_EQ(take(&consumer), record(expected++));
+  EXPECT_GT(touched(shared, kCapacity), kCapacity - 2048U);
+}
+
 TEST(Ring, CommitTellsWhetherTheConsumerSleeps) {
   const Shared shared(4096);
   RingProducer producer(shared.memory(), 4096);

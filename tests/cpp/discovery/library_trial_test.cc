@@ -71,7 +71,7 @@ TEST_F(LibraryTrialTest, OnlyTheEndOfWhatItSaysIsKept) {
 }
 
 TEST_F(LibraryTrialTest, AMissingDependencyIsNamed) {
-  fs::copy_file(library("version1"), root_ / "libthing.so");  // without libthing_part.so beside it
+  fs::copy_file(library("version1"), root_ / "libthing.so");  // without libthing_part.so next to it
   const LibraryReport report = try_library(kProgram, {root_ / "libthing.so", {}, "", false});
   EXPECT_EQ(report.status.message(),
             "cannot be loaded because of a library that it needs: libthing_part.so: cannot open shared object file: No"

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "memory/arena_view.h"
 #include "memory/size_class.h"
 
 namespace servoir {

@@ -178,5 +178,42 @@ TEST_F(PayloadTest, CanBeFilledAgainAfterItWasEmptied) {
   EXPECT_EQ(payload.size(), 6U);
 }
 
+TEST_F(PayloadTest, WhatWaitsCanMoveOutOfALargerBlock) {
+  BlockRef batch = std::move(arena_->allocate(4U << 20U)).value();
+  std::string expected;
+  Payload payload;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    TensorRef row{batch, batch->offset() + i * 20'000, 20'000, DataType::kBytes, {}};
+    std::memset(row.data(), static_cast<int>('a' + i), row.bytes);
+    expected += std::string(row.bytes, static_cast<char>('a' + i));
+    payload.append(row);
+    payload.append(", ");
+    expected += ", ";
+  }
+  const TensorRef whole = tensor(std::string(100'000, 'w'));
+  payload.append(whole);
+  expected += std::string(100'000, 'w');
+  batch = BlockRef();
+  payload.consume(25'000);
+  const std::uint64_t before = arena_->usage().in_use;
+  payload.move_out();
+  EXPECT_LE(arena_->usage().in_use, before - (4U << 20U) + 7 * 24'576 + 8192);
+  payload.move_out();
+  payload.append(" end");
+  EXPECT_EQ(drain(&payload, 7000), expected.substr(25'000) + " end");
+}
+
+TEST_F(PayloadTest, WhatFindsNoRoomStaysWhereItIs) {
+  BlockRef batch = std::move(arena_->allocate(31U << 20U)).value();
+  TensorRef row{batch, batch->offset(), 2U << 20U, DataType::kBytes, {}};
+  std::memset(row.data(), 'a', row.bytes);
+  batch = BlockRef();
+  Payload payload;
+  payload.append(row);
+  payload.move_out();
+  EXPECT_EQ(arena_->usage().blocks, 1U);
+  EXPECT_EQ(drain(&payload, 1U << 20U), std::string(2U << 20U, 'a'));
+}
+
 }  // namespace
 }  // namespace servoir

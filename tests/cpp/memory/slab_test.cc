@@ -19,12 +19,25 @@ class SlabTest : public testing::Test {
     EXPECT_TRUE(place.ok()) << place.status().message();
     return place.ok() ? *place : Place();
   }
+  // Has the consumer's slabs of this row size grown to what they come to. The next row is the first of a slab.
+  void grow(std::uint64_t consumer, std::uint64_t row_bytes, std::uint64_t batch_rows) {
+    std::uint64_t before = 0;
+    while (true) {
+      const Place first = must(consumer, row_bytes, 1, batch_rows);
+      Place next = must(consumer, row_bytes, 1, batch_rows);
+      while (next.block == first.block) next = must(consumer, row_bytes, 1, batch_rows);
+      const std::uint64_t size = next.block->size();
+      if (size == before) return;
+      before = size;
+    }
+  }
 
   std::unique_ptr<Arena> arena_ = std::move(Arena::create(256 * kMiB)).value();
   SlabPool pool_{arena_.get()};
 };
 
 TEST_F(SlabTest, RowsFollowEachOther) {
+  grow(1, 60, 8);
   const Place first = must(1, 60, 1, 8);
   EXPECT_EQ(first.block->offset() % 64, 0U);
   EXPECT_EQ(first.offset, first.block->offset());
@@ -37,6 +50,7 @@ TEST_F(SlabTest, RowsFollowEachOther) {
 }
 
 TEST_F(SlabTest, ConsumersAndRowSizesHaveTheirOwn) {
+  grow(1, 64, 8);
   const Place a = must(1, 64, 1, 8);
   const Place b = must(2, 64, 1, 8);
   const Place c = must(1, 128, 1, 8);
@@ -45,12 +59,32 @@ TEST_F(SlabTest, ConsumersAndRowSizesHaveTheirOwn) {
   EXPECT_EQ(must(1, 64, 1, 8).offset, a.offset + 64);
 }
 
-TEST_F(SlabTest, HoldsAboutFourBatches) {
-  std::vector<Place> places;
-  for (int i = 0; i < 33; ++i) places.push_back(must(1, 1024, 1, 8));
-  EXPECT_TRUE(places[31].block == places[0].block);
-  EXPECT_FALSE(places[32].block == places[0].block);
-  EXPECT_EQ(places[0].block->size(), 32U * 1024);
+TEST_F(SlabTest, GrowsToAboutFourBatches) {
+  std::vector<Place> rows;
+  std::vector<std::uint64_t> slabs;
+  for (int i = 0; i < 1 + 2 + 4 + 8 + 16 + 32 + 32; ++i) {
+    rows.push_back(must(1, 1024, 1, 8));
+    if (i == 0 || rows.back().block != rows[rows.size() - 2].block) slabs.push_back(rows.back().block->size() / 1024);
+  }
+  EXPECT_EQ(slabs, (std::vector<std::uint64_t>{1, 2, 4, 8, 16, 32, 32}));
+}
+
+TEST_F(SlabTest, RowsOfManySizesTakeWhatTheyNeed) {
+  // Images in flight, each of its own size, in an arena of twice their size.
+  const auto bytes_of = [](std::uint64_t i) { return 180'000 + 1000 * i; };
+  std::uint64_t all = 0;
+  for (std::uint64_t i = 0; i < 128; ++i) all += bytes_of(i);
+  const std::unique_ptr<Arena> arena = std::move(Arena::create(2 * all)).value();
+  SlabPool pool(arena.get());
+  for (int wave = 0; wave < 4; ++wave) {
+    std::vector<Place> images;
+    for (std::uint64_t i = 0; i < 128; ++i) {
+      Result<Place> place = pool.reserve({1, bytes_of(i)}, 1, 64);
+      ASSERT_TRUE(place.ok()) << i << ": " << place.status().message();
+      images.push_back(*std::move(place));
+    }
+    pool.batch_boundary(1);
+  }
 }
 
 struct SizeCase {
@@ -74,7 +108,9 @@ TEST_F(SlabTest, SizesOfSlabs) {
   };
   std::uint64_t consumer = 0;
   for (const SizeCase& c : cases) {
-    const Place place = must(++consumer, c.row_bytes, c.rows, c.batch_rows);
+    ++consumer;
+    grow(consumer, c.row_bytes, c.batch_rows);
+    const Place place = must(consumer, c.row_bytes, c.rows, c.batch_rows);
     EXPECT_GE(place.block->size(), c.slab_rows * c.row_bytes);
     EXPECT_LT(place.block->size(), c.slab_rows * c.row_bytes + std::max<std::uint64_t>(4096, place.block->size() / 5))
         << c.row_bytes << " " << c.rows << " " << c.batch_rows;
@@ -84,6 +120,7 @@ TEST_F(SlabTest, SizesOfSlabs) {
 
 TEST_F(SlabTest, StartsAgainWhenAllRowsAreFree) {
   std::uint64_t first = 0;
+  grow(1, 100, 4);
   {
     const Place a = must(1, 100, 2, 4);
     const Place b = must(1, 100, 1, 4);
@@ -96,6 +133,8 @@ TEST_F(SlabTest, StartsAgainWhenAllRowsAreFree) {
 }
 
 TEST_F(SlabTest, BoundaryWithoutRoomForABatchStartsAnew) {
+  grow(1, 100, 4);
+  grow(2, 100, 4);
   const Place a = must(1, 100, 13, 4);  // 16 rows in all
   pool_.batch_boundary(1);
   const Place b = must(1, 100, 1, 4);
@@ -108,12 +147,14 @@ TEST_F(SlabTest, BoundaryWithoutRoomForABatchStartsAnew) {
 }
 
 TEST_F(SlabTest, BoundaryKeepsASlabWhoseRowsAreAllFree) {
+  grow(1, 100, 4);
   const std::uint64_t first = must(1, 100, 15, 4).offset;
   pool_.batch_boundary(1);
   EXPECT_EQ(must(1, 100, 4, 4).offset, first);
 }
 
 TEST_F(SlabTest, SlabsGoWithTheirLastTensor) {
+  grow(1, kMiB, 4);
   Place kept = must(1, kMiB, 3, 4);
   const Place next = must(1, kMiB, 2, 4);  // the first slab is full
   EXPECT_EQ(arena_->usage().blocks, 2U);
@@ -149,9 +190,30 @@ TEST_F(SlabTest, OverflowAndExhaustionAreErrors) {
   EXPECT_TRUE(pool_.reserve({1, 64}, 1, 1).ok());
 }
 
+TEST_F(SlabTest, IdleSlabsTogetherHaveABound) {
+  for (std::uint64_t consumer = 1; consumer <= 200; ++consumer) {
+    for (std::uint64_t bytes = kMiB; bytes < 5 * kMiB; bytes += kMiB) grow(consumer, bytes, 16);
+    ASSERT_LE(arena_->usage().in_use, 64 * kMiB + 4 * 16 * kMiB)
+        << consumer;  // a quarter of 256 MiB, and what grow() holds
+  }
+  EXPECT_LE(arena_->usage().in_use, 64 * kMiB);
+}
+
+TEST_F(SlabTest, IdleSlabsGoBeforeAnythingIsRefused) {
+  for (std::uint64_t consumer = 1; consumer <= 3; ++consumer) grow(consumer, kMiB, 16);
+  EXPECT_EQ(arena_->usage().in_use, 48 * kMiB);
+  EXPECT_EQ(must(4, 250 * kMiB, 1, 1).block->size(), 250 * kMiB);
+  pool_.forget(4);
+  for (std::uint64_t consumer = 1; consumer <= 3; ++consumer) grow(consumer, kMiB, 16);
+  EXPECT_TRUE(pool_.alone(250 * kMiB).ok());
+  EXPECT_EQ(arena_->usage().blocks, 0U);
+}
+
 TEST_F(SlabTest, TakesLessThanItWouldLikeRatherThanFail) {
-  Result<BlockRef> most = arena_->allocate(250 * kMiB);
-  ASSERT_TRUE(most.ok());
+  grow(1, kMiB, 16);
+  const Place last = must(1, kMiB, 16, 16);
+  std::vector<BlockRef> most;
+  while (arena_->usage().in_use < 250 * kMiB) most.push_back(arena_->allocate(kMiB).value());
   EXPECT_EQ(must(1, kMiB, 1, 16).block->size(), kMiB);  // 16 MiB wanted, 6 left
 }
 

@@ -8,8 +8,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <numeric>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -247,6 +249,37 @@ TEST_F(TlsStreamTest, GarbageInsteadOfAHandshakeFails) {
   ASSERT_GT(::send(client_fd_.get(), garbage.data(), garbage.size(), 0), 0);
   EXPECT_EQ(read(4096).state, IoResult::State::kFailed);
   EXPECT_EQ(read(4096).state, IoResult::State::kFailed);
+}
+
+// RFC 8446, section 6.1: close_notify ends one side only.
+TEST_F(TlsStreamTest, APeerThatHasSaidGoodbyeGetsItsAnswer) {
+  shake_hands();
+  EXPECT_EQ(SSL_shutdown(client_.get()), 0);
+  EXPECT_EQ(read(4096).state, IoResult::State::kEnd);
+  std::vector<std::byte> bytes = numbered(1000);
+  const iovec out = piece(&bytes, 0, bytes.size());
+  const IoResult result = stream_->write({&out, 1});
+  EXPECT_EQ(result.state, IoResult::State::kOk);
+  EXPECT_EQ(result.bytes, bytes.size());
+  std::vector<std::byte> got;
+  take_at_client(&got);
+  EXPECT_EQ(got, bytes);
+}
+
+TEST_F(TlsStreamTest, AnHttp1ServerTakesClientsThatKnowHttp10Alone) {
+  for (const auto& [ours, offered, chosen] :
+       {std::tuple("http/1.1", "\x08http/1.0", "http/1.0"),
+        std::tuple("http/1.1", "\x08http/1.0\x08http/1.1", "http/1.1"), std::tuple("h2", "\x08http/1.0", "")}) {
+    SetUp();
+    stream_ = TlsContext::create(identity(), ours).value()->make_stream(server_fd_.get()).value();
+    SSL_set_alpn_protos(client_.get(), reinterpret_cast<const unsigned char*>(offered),
+                        static_cast<unsigned int>(std::strlen(offered)));
+    for (int turn = 0; turn < 10 && !client_is_through(); ++turn) (void)read(16);
+    const unsigned char* protocol = nullptr;
+    unsigned int bytes = 0;
+    SSL_get0_alpn_selected(client_.get(), &protocol, &bytes);
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(protocol), bytes), chosen);
+  }
 }
 
 TEST_F(TlsStreamTest, ADamagedRecordFails) {

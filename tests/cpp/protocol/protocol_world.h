@@ -2,7 +2,10 @@
 // requests as text. Without gtest, so that fuzzers can use it.
 //
 //   servable "add", versions 1 and 3: add(x1, x2) → y       both inputs for one function, batches of 4
-//                                     echo(x) → y           a model, batches of 8
+//                                     echo(x) → y           a model that takes numbers of any type, batches of 8
+//                                     floats(x) → y         the same, with x declared as float32
+//                                     typed(b, u, h, i, d, f) → y   a model of bool, uint8, float16, int64 and float64
+//                                                           of any length, and float32 [?, 4]
 //                                     many(x) → a, b, c     three outputs
 //                                     nothing() → ()        neither inputs nor stages
 #pragma once
@@ -34,16 +37,17 @@ class IdleLane final : public LanePort {
 struct ProtocolWorld {
   std::unique_ptr<Arena> arena;
   std::unique_ptr<SlabPool> slabs;
+  metrics::Registry figures;
   IdleLane lane;
   std::unique_ptr<Scheduler> scheduler;
 
   explicit ProtocolWorld(std::uint64_t arena_bytes = 256U << 20U) {
     arena = must(Arena::create(arena_bytes));
     slabs = std::make_unique<SlabPool>(arena.get());
-    scheduler = std::make_unique<Scheduler>(arena.get(), slabs.get(), Scheduler::Hooks{});
+    scheduler = std::make_unique<Scheduler>(slabs.get(), &figures, Scheduler::Hooks{});
     for (const std::uint64_t version : {std::uint64_t{1}, std::uint64_t{3}}) {
       const ServableId id = must(scheduler->publish(servable(version)));
-      const std::vector<std::uint32_t> callees = {0, 1, 2};
+      const std::vector<std::uint32_t> callees = {0, 1, 2, 3};
       (void)must(scheduler->attach(id, &lane, callees, "idle worker"));
     }
   }
@@ -87,13 +91,24 @@ struct ProtocolWorld {
     ServableSpec spec;
     spec.name = "add";
     spec.version = version;
-    spec.callees = {callee("add", 2, 1, 4), callee("echo.onnx", 1, 1, 8), callee("many", 1, 3, 1)};
+    spec.callees = {callee("add", 2, 1, 4), callee("echo.onnx", 1, 1, 8), callee("many", 1, 3, 1),
+                    callee("typed.onnx", 6, 1, 8)};
     CalleeSpec& model = spec.callees[1];
     model.kind = CalleeSpec::Kind::kModel;
-    model.input_ports.push_back({"x", DataType::kFloat32, Shape({4}), true, true});
-    model.output_ports.push_back({"y", DataType::kFloat32, Shape({4}), true, true});
-    spec.methods = {method("add", {"x1", "x2"}, 0, {"y"}), method("echo", {"x"}, 1, {"y"}),
-                    method("many", {"x"}, 2, {"a", "b", "c"})};
+    model.input_ports.push_back({{"x", DataType::kUnknown, false, Shape()}, true});
+    model.output_ports.push_back({{"y", DataType::kFloat32, true, Shape({4})}, true});
+    CalleeSpec& typed = spec.callees[3];
+    typed.kind = CalleeSpec::Kind::kModel;
+    for (const DataType dtype :
+         {DataType::kBool, DataType::kUint8, DataType::kFloat16, DataType::kInt64, DataType::kFloat64}) {
+      typed.input_ports.push_back({{std::string(name_of(dtype)), dtype, true, Shape({kDynamic})}, true});
+    }
+    typed.input_ports.push_back({{"float32", DataType::kFloat32, true, Shape({kDynamic, 4})}, true});
+    typed.output_ports.push_back({{"y", DataType::kFloat32, true, Shape({4})}, true});
+    spec.methods = {method("typed", {"b", "u", "h", "i", "d", "f"}, 3, {"y"}), method("add", {"x1", "x2"}, 0, {"y"}),
+                    method("echo", {"x"}, 1, {"y"}), method("many", {"x"}, 2, {"a", "b", "c"}),
+                    method("floats", {"x"}, 1, {"y"})};
+    spec.methods.back().input_dtypes = {DataType::kFloat32};
     MethodSpec nothing;
     nothing.name = "nothing";
     spec.methods.push_back(nothing);

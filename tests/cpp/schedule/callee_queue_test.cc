@@ -13,7 +13,7 @@ class CalleeQueueTest : public SchedulerTest {
     spec->name = "s";
     CalleeSpec callee = model_callee("k", {kDynamic, 2}, 8);
     callee.inputs = 2;
-    callee.input_ports.push_back({"scale", DataType::kFloat32, {1}, true, false});
+    callee.input_ports.push_back({{"scale", DataType::kFloat32, true, {1}}, false});
     spec->callees = {callee};
     MethodSpec method;
     method.name = "m";
@@ -37,8 +37,12 @@ class CalleeQueueTest : public SchedulerTest {
     return made;
   }
   void push(const std::shared_ptr<Request>& request) {
-    queue_->push(request, 0, 0, request->instances, Clock::now(), order_);
-    order_ += request->instances;
+    std::vector<AlikeRun> runs;
+    find_alike(queue_->spec(), *request, 0, 0, request->instances, &runs);
+    for (const AlikeRun& run : runs) {
+      queue_->push(request, run, Clock::now(), order_);
+      order_ += run.count;
+    }
   }
   static std::vector<float> xs_of(const std::vector<Span>& spans) {
     std::vector<float> values;
@@ -114,14 +118,14 @@ TEST_F(CalleeQueueTest, ManyShapesAreServedByAge) {
 
 TEST_F(CalleeQueueTest, DynamicDimensionsFitStaticOnesMust) {
   auto request = with({1}, 5);
-  EXPECT_TRUE(queue_->check_instance(*request, 0, 0).ok());
+  EXPECT_TRUE(check_instance(queue_->spec(), *request, 0, 0).ok());
   request->at(0, 0) = floats({7, 2}, 1);
-  EXPECT_TRUE(queue_->check_instance(*request, 0, 0).ok());
+  EXPECT_TRUE(check_instance(queue_->spec(), *request, 0, 0).ok());
   request->at(0, 0) = floats({7, 3}, 1);
-  EXPECT_NE(queue_->check_instance(*request, 0, 0).message().find("float32 [?, 2]; given float32 [7, 3]"),
+  EXPECT_NE(check_instance(queue_->spec(), *request, 0, 0).message().find("float32 [?, 2]; given float32 [7, 3]"),
             std::string_view::npos);
   request->at(0, 0) = floats({14}, 1);
-  EXPECT_FALSE(queue_->check_instance(*request, 0, 0).ok());
+  EXPECT_FALSE(check_instance(queue_->spec(), *request, 0, 0).ok());
 }
 
 TEST_F(CalleeQueueTest, APortThatDoesNotSayItsTypeTakesNumbersOfAny) {
@@ -129,17 +133,17 @@ TEST_F(CalleeQueueTest, APortThatDoesNotSayItsTypeTakesNumbersOfAny) {
   any.input_ports[0].dtype = DataType::kUnknown;
   const CalleeQueue queue(&any);
   auto request = with({1}, 5);
-  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  EXPECT_TRUE(check_instance(queue.spec(), *request, 0, 0).ok());
   request->at(0, 0).dtype = DataType::kInt32;
-  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  EXPECT_TRUE(check_instance(queue.spec(), *request, 0, 0).ok());
   request->at(0, 0).dtype = DataType::kString;
-  EXPECT_NE(queue.check_instance(*request, 0, 0).message().find("has to be numbers [?, 2]; given str"),
+  EXPECT_NE(check_instance(queue.spec(), *request, 0, 0).message().find("has to be numbers [?, 2]; given str"),
             std::string_view::npos);
-  any.input_ports[0].row_shape = {2};
+  any.input_ports[0].shape = {2};
   request->at(0, 0) = floats({2}, 1);
-  EXPECT_TRUE(queue.check_instance(*request, 0, 0).ok());
+  EXPECT_TRUE(check_instance(queue.spec(), *request, 0, 0).ok());
   request->at(0, 0).dtype = DataType::kFloat64;  // of which two have 16 bytes, not 8
-  EXPECT_FALSE(queue.check_instance(*request, 0, 0).ok());
+  EXPECT_FALSE(check_instance(queue.spec(), *request, 0, 0).ok());
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class ConcurrentScheduler : public SchedulerTest {
   void work(ServableId id, bool dies) {
     while (!stop_) {
       QueueLane lane;
-      const LaneId lane_id = *scheduler->attach(id, &lane, std::vector<std::uint32_t>{0}, "worker");
+      const AttachmentId lane_id = *scheduler->attach(id, &lane, std::vector<std::uint32_t>{0}, "worker");
       {
         const std::lock_guard lock(lanes_mutex_);
         lanes_.push_back(&lane);
@@ -111,7 +111,7 @@ TEST_F(ConcurrentScheduler, EveryRequestIsAnsweredOnceAndRight) {
         auto method = scheduler->find("s", 0, "m");
         auto made = std::make_shared<Request>(*method, n);
         for (std::uint32_t k = 0; k < n; ++k) made->at(0, k) = floats({2}, value);
-        made->answer = [&, value](const std::shared_ptr<Request>& done) {
+        made->answer = [&, value](const std::shared_ptr<Request>& done, bool /*last*/) {
           ++answers;
           if (!done->failure.ok()) return;  // cancelled
           for (std::uint32_t k = 0; k < done->instances; ++k) {

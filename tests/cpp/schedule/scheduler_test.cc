@@ -1,6 +1,6 @@
 #include "schedule/scheduler.h"
 
-#include <thread>
+#include <chrono>
 
 #include "servable_fixture.h"
 
@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 TEST_F(SchedulerTest, RunsAStageAndAnswers) {
   FakeLane lane;
   const ServableId id = publish({function_callee("f", 1, 1, 8)}, {chain("m", {0})});
-  const LaneId lane_id = attach(id, &lane, {0});
+  const AttachmentId lane_id = attach(id, &lane, {0});
   const auto r = submit("m", {floats({2}, 1), floats({2}, 2)});
   EXPECT_TRUE(lane.tasks.empty()) << "submit must not dispatch";
   scheduler->pump();
@@ -27,52 +27,66 @@ TEST_F(SchedulerTest, RunsAStageAndAnswers) {
   EXPECT_EQ(output(*r, 1), 12);
 }
 
-TEST_F(SchedulerTest, WhatComesWhileTheLaneIsBusySharesTheNextBatch) {
+TEST_F(SchedulerTest, AMethodWithoutStagesReturnsItsInputs) {
   FakeLane lane;
-  const ServableId id = publish({function_callee("f", 1, 1, 4)}, {chain("m", {0})});
-  const LaneId lane_id = attach(id, &lane, {0});
-  submit("m", {floats({2}, 0)});
-  scheduler->pump();
-  for (int i = 1; i <= 3; ++i) {
-    submit("m", {floats({2}, static_cast<float>(i))});
-    scheduler->pump();
-  }
-  EXPECT_EQ(lane.tasks.size(), 1U) << "three of four do not fill a batch";
-  submit("m", {floats({2}, 4)});
-  scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 2U) << "a full batch is posted behind the running one";
-  EXPECT_EQ(rows_of(lane.tasks[1]), (std::vector<float>{1, 2, 3, 4}));
-  for (int i = 5; i <= 9; ++i) submit("m", {floats({2}, static_cast<float>(i))});
-  scheduler->pump();
-  EXPECT_EQ(lane.tasks.size(), 2U) << "the lane holds two tasks, no more";
-  ASSERT_TRUE(finish(lane_id, lane.tasks[0], 0).ok());
-  scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 3U);
-  EXPECT_EQ(rows_of(lane.tasks[2]), (std::vector<float>{5, 6, 7, 8}));
+  MethodSpec method = chain("m", {});
+  attach(publish({function_callee("f", 1, 1, 1)}, {method}), &lane, {0});
+  const auto r = submit("m", {floats({2}, 5)});
+  ASSERT_EQ(answered.size(), 1U);
+  EXPECT_EQ(output(*r, 0), 5);
 }
 
-TEST_F(SchedulerTest, DifferentShapesNeverShareABatch) {
-  FakeLane lane;
-  const ServableId id = publish({function_callee("f", 1, 1, 8)}, {chain("m", {0})});
-  const LaneId lane_id = attach(id, &lane, {0});
-  submit("m", {floats({2}, 1), floats({3}, 2), floats({2}, 3)});
-  scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 1U);
-  EXPECT_EQ(rows_of(lane.tasks[0]), (std::vector<float>{1, 3}));
-  ASSERT_TRUE(finish(lane_id, lane.tasks[0], 0).ok());
-  scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 2U);
-  EXPECT_EQ(rows_of(lane.tasks[1]), (std::vector<float>{2}));
-  EXPECT_TRUE(answered.empty());
-  ASSERT_TRUE(finish(lane_id, lane.tasks[1], 0).ok());
-  ASSERT_EQ(answered.size(), 1U);
-  EXPECT_EQ(output(*answered[0], 1), 2);
+// A lane that always has work of a method's later stage still comes to another method's first stage.
+TEST_F(SchedulerTest, ALaterStageDoesNotStarveAnotherMethod) {
+  FakeLane functions;
+  FakeLane models;
+  const ServableId id = publish({function_callee("f", 1, 1, 4), model_callee("a", {2}, 4), model_callee("b", {2}, 4)},
+                                {chain("pipe", {0, 1}), chain("direct", {2})});
+  const AttachmentId function_lane = attach(id, &functions, {0});
+  const AttachmentId model_lane = attach(id, &models, {1, 2});
+  const auto run_function = [&] {
+    scheduler->pump();
+    ASSERT_FALSE(functions.tasks.empty());
+    // The stage gives what the model takes: two numbers for an instance.
+    RowsResult result;
+    const RunTask task = functions.tasks.front();
+    functions.tasks.pop_front();
+    result.id = task.head.task;
+    result.rows = task.head.rows;
+    result.run_ns = run_ns;
+    result.outputs.push_back({OutputPiece{}});
+    OutputPiece& piece = result.outputs[0][0];
+    piece.rows = task.head.rows;
+    piece.offset = task.head.room_offset;
+    piece.row_bytes = 2 * sizeof(float);
+    piece.dtype = DataType::kFloat32;
+    piece.row_shape = {2};
+    MessageWriter writer;
+    write_done(result, &writer);
+    ASSERT_TRUE(scheduler->on_record(function_lane, writer.bytes()).ok());
+  };
+  const auto flood = [&] { submit("pipe", {floats({2}, 1), floats({2}, 1), floats({2}, 1), floats({2}, 1)}); };
+  for (int i = 0; i < 6; ++i) flood();
+  for (int i = 0; i < 4; ++i) run_function();  // the model lane has two tasks and eight instances waiting for it
+  const auto direct = submit("direct", {floats({2}, 7)});
+  int rounds = 0;
+  while (!direct->progress.answered && rounds < 20) {
+    ++rounds;
+    flood();
+    run_function();
+    scheduler->pump();
+    ASSERT_FALSE(models.tasks.empty());
+    const RunTask task = models.tasks.front();
+    models.tasks.pop_front();
+    ASSERT_TRUE(finish(model_lane, task, 0).ok());
+  }
+  EXPECT_LT(rounds, 12) << "only requests that came before it go first";
 }
 
 TEST_F(SchedulerTest, AFailedInstanceLeavesTheOthersAlone) {
   FakeLane lane;
   const ServableId id = publish({function_callee("f", 1, 1, 8), function_callee("g", 1, 1, 8)}, {chain("m", {0, 1})});
-  const LaneId lane_id = attach(id, &lane, {0, 1});
+  const AttachmentId lane_id = attach(id, &lane, {0, 1});
   const auto r = submit("m", {floats({2}, 1), floats({2}, 2), floats({2}, 3)});
   scheduler->pump();
   ASSERT_TRUE(finish(lane_id, lane.tasks[0], 0, {{1, "ValueError: no"}}).ok());
@@ -101,151 +115,57 @@ TEST_F(SchedulerTest, ModelInputsAreCheckedByTypeAndBytes) {
       << r->errors[1].message();
 }
 
-TEST_F(SchedulerTest, IdleLanesShareTheInstances) {
-  FakeLane a;
-  FakeLane b;
-  const ServableId id = publish({function_callee("f", 1, 1, 256)}, {chain("m", {0})});
-  attach(id, &a, {0}, "a");
-  attach(id, &b, {0}, "b");
-  std::vector<TensorRef> instances;
-  for (int i = 0; i < 20; ++i) instances.push_back(floats({2}, static_cast<float>(i)));
-  submit("m", instances);
-  scheduler->pump();
-  ASSERT_EQ(a.tasks.size(), 1U);
-  ASSERT_EQ(b.tasks.size(), 1U);
-  EXPECT_EQ(a.tasks[0].head.rows, 10U);
-  EXPECT_EQ(b.tasks[0].head.rows, 10U);
-}
-
-// Else all that waits would go to whichever lane is free first, and be answered when the last of it is done.
-TEST_F(SchedulerTest, ASlowFunctionThatIsCalledSinglyTravelsWithFewInstances) {
-  FakeLane a;
-  FakeLane b;
-  CalleeSpec function = function_callee("f", 1, 1, 256);
-  function.called_singly = true;
-  const ServableId id = publish({function}, {chain("m", {0})});
-  const LaneId a_id = attach(id, &a, {0}, "a");
-  attach(id, &b, {0}, "b");
-  submit("m", std::vector<TensorRef>(20, floats({2}, 1)));
-  scheduler->pump();
-  ASSERT_EQ(a.tasks.size(), 1U);
-  EXPECT_EQ(a.tasks[0].head.rows, 1U) << "how long it takes is not known yet";
-  run_ns = 400'000;
-  ASSERT_TRUE(finish(a_id, a.tasks[0], 0).ok());
-  scheduler->pump();
-  ASSERT_EQ(a.tasks.size(), 3U) << "two of 0.4 ms each, and the same again behind them";
-  EXPECT_EQ(a.tasks[1].head.rows, 2U);
-  EXPECT_EQ(a.tasks[2].head.rows, 2U);
-}
-
-TEST_F(SchedulerTest, ABatchThatTakesLongIsNotPostedAheadWhereAnotherLaneMayBeFreeSooner) {
-  FakeLane a;
-  FakeLane b;
-  const ServableId id = publish({function_callee("f", 1, 1, 4)}, {chain("m", {0})});
-  const LaneId a_id = attach(id, &a, {0}, "a");
-  const LaneId b_id = attach(id, &b, {0}, "b");
-  submit("m", std::vector<TensorRef>(20, floats({2}, 1)));
-  scheduler->pump();
-  run_ns = 40'000'000;
-  ASSERT_TRUE(finish(a_id, a.tasks.at(0), 0).ok());
-  scheduler->pump();
-  EXPECT_EQ(a.tasks.size(), 2U);
-  EXPECT_EQ(b.tasks.size(), 1U);
-  ASSERT_TRUE(finish(b_id, b.tasks.at(0), 0).ok());
-  scheduler->pump();
-  EXPECT_EQ(b.tasks.size(), 2U);
-}
-
-TEST_F(SchedulerTest, ADeadWorkersBatchRunsElsewhereOnceThenFails) {
-  FakeLane a;
-  FakeLane b;
-  const ServableId id = publish({function_callee("f", 1, 1, 8)}, {chain("m", {0})});
-  const LaneId lane_a = attach(id, &a, {0}, "worker a");
-  const LaneId lane_b = attach(id, &b, {0}, "worker b");
-  const auto r = submit("m", {floats({2}, 7)});
-  scheduler->pump();
-  FakeLane& first = a.tasks.empty() ? b : a;
-  FakeLane& second = a.tasks.empty() ? a : b;
-  scheduler->detach(&first == &a ? lane_a : lane_b, "killed by signal 9");
-  ASSERT_EQ(second.tasks.size(), 1U) << "run again elsewhere";
-  EXPECT_EQ(rows_of(second.tasks[0]), (std::vector<float>{7}));
-  EXPECT_TRUE(answered.empty());
-  scheduler->detach(&second == &a ? lane_a : lane_b, "killed by signal 9");
-  ASSERT_EQ(answered.size(), 1U);
-  EXPECT_EQ(r->errors[0].code(), Code::kUnavailable);
-  EXPECT_NE(r->errors[0].message().find("killed by signal 9"), std::string_view::npos) << r->errors[0].message();
-  EXPECT_NE(r->errors[0].message().find("second worker"), std::string_view::npos);
-}
-
-TEST_F(SchedulerTest, WithNoOtherWorkerTheHeldBatchFailsAndTheQueueWaits) {
-  FakeLane a;
-  const ServableId id = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})});
-  const LaneId lane_a = attach(id, &a, {0}, "worker a");
-  const auto held = submit("m", {floats({2}, 1)});
-  scheduler->pump();
-  const auto waits = submit("m", {floats({2}, 2)});
-  scheduler->detach(lane_a, "exit status 3");
-  ASSERT_EQ(answered.size(), 1U);
-  EXPECT_NE(held->errors[0].message().find("worker a died while it ran this: exit status 3 (no other worker"),
-            std::string_view::npos)
-      << held->errors[0].message();
-  FakeLane again;
-  const LaneId lane_b = attach(id, &again, {0}, "worker a, again");
-  ASSERT_EQ(again.tasks.size(), 1U) << "attach dispatches what waits";
-  ASSERT_TRUE(finish(lane_b, again.tasks[0], 0).ok());
-  EXPECT_EQ(output(*waits, 0), 2);
-}
-
-TEST_F(SchedulerTest, QueueDelayIsCountedFromTheOldest) {
-  FakeLane lane;
-  CalleeSpec callee = function_callee("f", 1, 1, 4);
-  callee.max_queue_delay = milliseconds(50);
-  const ServableId id = publish({callee}, {chain("m", {0})});
-  attach(id, &lane, {0});
-  const Clock::time_point before = Clock::now();
-  submit("m", {floats({2}, 1)});
-  scheduler->pump();
-  const Clock::time_point after = Clock::now();
-  EXPECT_TRUE(lane.tasks.empty());
-  EXPECT_GE(wake, before + milliseconds(50));
-  EXPECT_LE(wake, after + milliseconds(50));
-  const Clock::time_point due = wake;
-  submit("m", {floats({2}, 2)});
-  scheduler->pump();
-  EXPECT_EQ(wake, due) << "a younger instance does not move it";
-  scheduler->tick(due);
-  ASSERT_EQ(lane.tasks.size(), 1U);
-  EXPECT_EQ(lane.tasks[0].head.rows, 2U);
-}
-
-TEST_F(SchedulerTest, AFullBatchDoesNotWaitForTheDelay) {
-  FakeLane lane;
-  CalleeSpec callee = function_callee("f", 1, 1, 2);
-  callee.max_queue_delay = std::chrono::hours(1);
-  attach(publish({callee}, {chain("m", {0})}), &lane, {0});
-  submit("m", {floats({2}, 1), floats({2}, 2)});
-  scheduler->pump();
-  EXPECT_EQ(lane.tasks.size(), 1U);
-}
-
 TEST_F(SchedulerTest, DeadlineAnswersAndLeavesTheQueue) {
   FakeLane lane;
   attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}), &lane, {0});
   submit("m", {floats({2}, 1)});
   scheduler->pump();
   auto late = request("m", {floats({2}, 2)});
-  late->deadline = Clock::now() + milliseconds(5);
+  late->info.deadline = Clock::now() + milliseconds(5);
   scheduler->submit(late);
-  EXPECT_EQ(wake, late->deadline);
-  scheduler->tick(late->deadline);
+  EXPECT_EQ(wake(), late->info.deadline);
+  tick(late->info.deadline);
   ASSERT_EQ(answered.size(), 1U);
   EXPECT_EQ(late->failure.code(), Code::kDeadlineExceeded);
   EXPECT_EQ(lane.tasks.size(), 1U) << "it never costs the worker anything";
 }
 
+TEST_F(SchedulerTest, EachVersionAsksForItsOwnTimeAndIsTickedAlone) {
+  const ServableId first = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 1, "a");
+  const ServableId second = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 1, "b");
+  FakeLane lanes[2];
+  attach(first, &lanes[0], {0});
+  attach(second, &lanes[1], {0});
+  const Clock::time_point now = Clock::now();
+  std::vector<std::shared_ptr<Request>> requests;
+  for (const char* servable : {"a", "b"}) {
+    auto method = scheduler->find(servable, 0, "m");
+    ASSERT_TRUE(method.ok());
+    for (int i = 0; i < 3; ++i) {  // a lane takes two tasks
+      auto request = std::make_shared<Request>(*method, 1);
+      request->at(0, 0) = floats({2}, 1);
+      request->answer = [this](const std::shared_ptr<Request>& done, bool) { answered.push_back(done); };
+      request->info.deadline = i < 2 ? Clock::time_point::max() : now + std::chrono::hours(*servable - 'a' + 1);
+      requests.push_back(request);
+      scheduler->submit(request);
+      scheduler->pump();
+    }
+  }
+  EXPECT_EQ(wakes[first], now + std::chrono::hours(1));
+  EXPECT_EQ(wakes[second], now + std::chrono::hours(2));
+  wakes.clear();
+  scheduler->tick(second, now + std::chrono::hours(1));
+  EXPECT_TRUE(answered.empty());
+  EXPECT_FALSE(wakes.contains(first));
+  EXPECT_EQ(wakes[second], now + std::chrono::hours(2)) << "too early: it asks again";
+  scheduler->tick(second, now + std::chrono::hours(3));
+  ASSERT_EQ(answered.size(), 1U);
+  EXPECT_EQ(answered[0], requests[5]);
+}
+
 TEST_F(SchedulerTest, CancelDropsWhatWaitsAndForgetsWhatRuns) {
   FakeLane lane;
-  const LaneId lane_id = attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}), &lane, {0});
+  const AttachmentId lane_id = attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}), &lane, {0});
   const auto running = submit("m", {floats({2}, 1)});
   const auto waiting = submit("m", {floats({2}, 2)});
   scheduler->pump();
@@ -273,15 +193,6 @@ TEST_F(SchedulerTest, TooManyRequestsAreRefusedAtOnce) {
   ASSERT_EQ(answered.size(), 1U);
   EXPECT_EQ(third->failure.code(), Code::kResourceExhausted);
   EXPECT_NE(third->failure.message().find("the limit"), std::string_view::npos);
-}
-
-TEST_F(SchedulerTest, AMethodWithoutStagesReturnsItsInputs) {
-  FakeLane lane;
-  MethodSpec method = chain("m", {});
-  attach(publish({function_callee("f", 1, 1, 1)}, {method}), &lane, {0});
-  const auto r = submit("m", {floats({2}, 5)});
-  ASSERT_EQ(answered.size(), 1U);
-  EXPECT_EQ(output(*r, 0), 5);
 }
 
 TEST_F(SchedulerTest, FindSaysWhatThereIs) {
@@ -321,7 +232,7 @@ TEST_F(SchedulerTest, FindSaysWhyAVersionIsGone) {
   run(1);
   const ServableId second = run(2);
   scheduler->withdraw(second, "its workers keep crashing");
-  for (const std::uint64_t version : {0, 2}) {
+  for (const std::uint64_t version : {0UL, 2UL}) {
     const auto found = scheduler->find("s", version, "m");
     ASSERT_FALSE(found.ok());
     EXPECT_EQ(found.status().code(), Code::kUnavailable);
@@ -337,7 +248,7 @@ TEST_F(SchedulerTest, FindSaysWhyAVersionIsGone) {
 TEST_F(SchedulerTest, WithdrawFailsWhatWaits) {
   FakeLane lane;
   const ServableId id = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})});
-  const LaneId lane_id = attach(id, &lane, {0});
+  const AttachmentId lane_id = attach(id, &lane, {0});
   const auto r = submit("m", {floats({2}, 1)});
   scheduler->detach(lane_id, "ended");
   scheduler->withdraw(id, "no worker is left");
@@ -346,113 +257,61 @@ TEST_F(SchedulerTest, WithdrawFailsWhatWaits) {
   EXPECT_NE(r->failure.message().find("no worker is left"), std::string_view::npos);
 }
 
-TEST_F(SchedulerTest, ACallRunsOnTheModelsLaneAndComesBack) {
-  FakeLane functions;
-  FakeLane models;
-  const ServableId id =
-      publish({function_callee("f", 1, 1, 8), model_callee("k", {1}, 8)}, {chain("m", {0}), chain("direct", {1})});
-  const LaneId function_lane = attach(id, &functions, {0});
-  const LaneId model_lane = attach(id, &models, {1});
-  const auto r = submit("m", {floats({1}, 1)});
+TEST_F(SchedulerTest, ARetiredVersionFinishesWhatItHas) {
+  FakeLane old_lane;
+  FakeLane new_lane;
+  const ServableId old_version = publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 1);
+  const AttachmentId old_lane_id = attach(old_version, &old_lane, {0});
+  auto running = submit("m", {floats({1}, 1)});
   scheduler->pump();
-  ASSERT_EQ(functions.tasks.size(), 1U);
-  const RunTask& caller = functions.tasks[0];
-  CallRequest call;
-  call.task = caller.head.task;
-  call.call = 77;
-  call.callee = 1;
-  call.rows = 2;
-  const float values[] = {5, 6};
-  std::memcpy(arena->base() + caller.head.room_offset, values, sizeof(values));
-  OutputPiece piece;
-  piece.offset = caller.head.room_offset;
-  piece.row_bytes = 4;
-  piece.rows = 2;
-  piece.dtype = DataType::kFloat32;
-  piece.row_shape = {1};
-  call.inputs = {{piece}};
-  MessageWriter writer;
-  write_call(call, &writer);
-  ASSERT_TRUE(scheduler->on_record(function_lane, writer.bytes()).ok());
-  const auto direct = submit("direct", {floats({1}, 9)});
-  scheduler->pump();
-  ASSERT_EQ(models.tasks.size(), 1U);
-  EXPECT_EQ(rows_of(models.tasks[0]), (std::vector<float>{5, 6, 9})) << "calls share batches with everybody";
-  ASSERT_TRUE(finish(model_lane, models.tasks[0], 100).ok());
-  ASSERT_EQ(functions.called.size(), 1U);
-  const RowsResult& called = functions.called[0];
-  EXPECT_EQ(called.id, 77U);
-  ASSERT_EQ(called.outputs.size(), 1U);
-  EXPECT_EQ(first_float(arena->base() + called.outputs[0][0].offset), 105);
-  ASSERT_TRUE(finish(function_lane, caller, 0).ok());
-  EXPECT_EQ(answered.size(), 2U);
-  EXPECT_EQ(output(*direct, 0), 109);
-  EXPECT_EQ(output(*r, 0), 1);
-}
-
-TEST_F(SchedulerTest, RoomIsGivenOnRequest) {
-  FakeLane lane;
-  const LaneId lane_id = attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}), &lane, {0});
-  submit("m", {floats({2}, 1)});
-  scheduler->pump();
-  NeedRoomHead need;
-  need.task = lane.tasks[0].head.task;
-  need.bytes = 1U << 20U;
-  MessageWriter writer;
-  writer.put(need);
-  ASSERT_TRUE(scheduler->on_record(lane_id, writer.bytes()).ok());
-  ASSERT_EQ(lane.rooms.size(), 1U);
-  EXPECT_EQ(lane.rooms[0].failed, 0U);
-  EXPECT_GE(lane.rooms[0].bytes, need.bytes);
-  need.bytes = 1ULL << 40U;
-  writer.clear();
-  writer.put(need);
-  ASSERT_TRUE(scheduler->on_record(lane_id, writer.bytes()).ok());
-  EXPECT_EQ(lane.rooms[1].failed, 1U);
-}
-
-TEST_F(SchedulerTest, ResultsOutsideTheRoomAreRefused) {
-  FakeLane lane;
-  const LaneId lane_id = attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}), &lane, {0});
-  submit("m", {floats({2}, 1)});
-  scheduler->pump();
-  RowsResult result;
-  result.id = lane.tasks[0].head.task;
-  result.rows = 1;
-  OutputPiece piece;
-  piece.rows = 1;
-  piece.row_bytes = 4;
-  piece.dtype = DataType::kFloat32;
-  piece.row_shape = {1};
-  const std::uint64_t room = lane.tasks[0].head.room_offset;
-  for (const std::uint64_t offset :
-       std::vector<std::uint64_t>{room - 4, room + lane.tasks[0].head.room_bytes - 2, ~0ULL - 2}) {
-    piece.offset = offset;
-    result.outputs = {{piece}};
-    MessageWriter writer;
-    write_done(result, &writer);
-    EXPECT_EQ(scheduler->on_record(lane_id, writer.bytes()).code(), Code::kInternal) << offset;
+  auto waiting = submit("m", {floats({1}, 2)});
+  auto reading = request("m", {floats({1}, 3)});  // its head was read, and its tensors are coming
+  attach(publish({function_callee("f", 1, 1, 1)}, {chain("m", {0})}, 2), &new_lane, {0});
+  EXPECT_FALSE(scheduler->retire(old_version));
+  EXPECT_EQ((*scheduler->find("s", 0, "m"))->servable->version, 2U);
+  scheduler->submit(reading);
+  for (const float value : {1.0F, 2.0F, 3.0F}) {
+    scheduler->pump();
+    EXPECT_FALSE(scheduler->retire(old_version));
+    ASSERT_FALSE(old_lane.tasks.empty());
+    EXPECT_EQ(rows_of(old_lane.tasks.front()), std::vector<float>{value});
+    ASSERT_TRUE(finish(old_lane_id, old_lane.tasks.front(), 10).ok());
+    old_lane.tasks.pop_front();
   }
-  EXPECT_TRUE(answered.empty());
+  ASSERT_EQ(answered.size(), 3U);
+  for (const auto& done : answered) EXPECT_TRUE(done->failure.ok());
+  EXPECT_FALSE(scheduler->retire(old_version)) << "an answer that is not written yet is a request, too";
+  running.reset();
+  waiting.reset();
+  reading.reset();
+  answered.clear();
+  EXPECT_TRUE(scheduler->retire(old_version));
+  EXPECT_TRUE(scheduler->retire(99)) << "a version that is gone holds nothing";
+  EXPECT_TRUE(new_lane.tasks.empty());
 }
 
-TEST_F(SchedulerTest, AFullTaskRingLosesNothing) {
+TEST_F(SchedulerTest, AnUploadUnderWayLeavesNothingOfAWithdrawnServable) {
+  MethodSpec method = chain("m", {0});
+  method.inputs.emplace_back("unread");
+  method.values = 3;
+  method.stages[0].first_output = 2;
+  method.outputs = {2};
   FakeLane lane;
-  lane.full = true;
-  const LaneId lane_id = attach(publish({function_callee("f", 1, 1, 8)}, {chain("m", {0})}), &lane, {0});
-  const auto r = submit("m", {floats({2}, 1), floats({2}, 2)});
-  scheduler->pump();
-  lane.full = false;
-  scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 1U);
-  EXPECT_EQ(rows_of(lane.tasks[0]), (std::vector<float>{1, 2}));
-  ASSERT_TRUE(finish(lane_id, lane.tasks[0], 0).ok());
-  EXPECT_EQ(answered.size(), 1U);
+  const ServableId id = publish({function_callee("f", 1, 1, 4)}, {method});
+  attach(id, &lane, {0});
+  auto reading = scheduler->find("s", 0, "m").value();
+  scheduler->withdraw(id, "updated");
+  for (const Method::Home& home : reading->homes) {
+    EXPECT_TRUE(slabs->reserve({home.slab_consumer, 1U << 20U}, 1, home.batch_rows).ok());
+  }
+  EXPECT_EQ(arena->usage().blocks, 2U);
+  reading.reset();
+  EXPECT_EQ(arena->usage().blocks, 0U);
 }
 
 TEST_F(SchedulerTest, TheArenaIsEmptyWhenAllIsAnswered) {
   FakeLane lane;
-  const LaneId lane_id = attach(publish({function_callee("f", 1, 1, 4)}, {chain("m", {0})}), &lane, {0});
+  const AttachmentId lane_id = attach(publish({function_callee("f", 1, 1, 4)}, {chain("m", {0})}), &lane, {0});
   for (int i = 0; i < 100; ++i) {
     submit("m", {floats({2}, 1), floats({5}, 2)});
     scheduler->pump();

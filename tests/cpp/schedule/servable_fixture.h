@@ -32,8 +32,8 @@ inline CalleeSpec function_callee(const std::string& name, std::uint32_t inputs,
 inline CalleeSpec model_callee(const std::string& name, const Shape& row_shape, std::uint32_t max_batch) {
   CalleeSpec callee = function_callee(name, 1, 1, max_batch);
   callee.kind = CalleeSpec::Kind::kModel;
-  callee.input_ports.push_back({"x", DataType::kFloat32, row_shape, true, true});
-  callee.output_ports.push_back({"y", DataType::kFloat32, row_shape, true, true});
+  callee.input_ports.push_back({{"x", DataType::kFloat32, true, row_shape}, true});
+  callee.output_ports.push_back({{"y", DataType::kFloat32, true, row_shape}, true});
   return callee;
 }
 
@@ -61,13 +61,13 @@ class FakeLane final : public LanePort {
  public:
   bool post(std::span<const std::byte> record) override {
     if (full) return false;
-    const Result<Kind> kind = MessageReader(record).kind();
+    const Result<RecordKind> kind = MessageReader(record).kind();
     EXPECT_TRUE(kind.ok());
-    if (*kind == Kind::kRun) {
+    if (*kind == RecordKind::kRun) {
       RunTask task;
       EXPECT_TRUE(read_run(record, &task).ok());
       tasks.push_back(task);
-    } else if (*kind == Kind::kCalled) {
+    } else if (*kind == RecordKind::kCalled) {
       RowsResult result;
       EXPECT_TRUE(read_rows_result(record, &result).ok());
       called.push_back(result);
@@ -87,12 +87,13 @@ class FakeLane final : public LanePort {
 
 class SchedulerTest : public ::testing::Test {
  protected:
-  SchedulerTest() {
-    arena = std::move(Arena::create(64U << 20U)).value();
+  explicit SchedulerTest(std::uint64_t arena_bytes = 64U << 20U) {
+    arena = std::move(Arena::create(arena_bytes)).value();
     slabs = std::make_unique<SlabPool>(arena.get());
     Scheduler::Hooks hooks;
-    hooks.wake_at = [this](Clock::time_point at) { wake = at; };
-    scheduler = std::make_unique<Scheduler>(arena.get(), slabs.get(), hooks);
+    hooks.wake_at = [this](ServableId id, Clock::time_point at) { wakes[id] = at; };
+    hooks.now = [this] { return virtual_now == Clock::time_point{} ? Clock::now() : virtual_now; };
+    scheduler = std::make_unique<Scheduler>(slabs.get(), &figures, hooks);
   }
   // Requests hold arena memory, so they go first.
   ~SchedulerTest() override {
@@ -101,9 +102,10 @@ class SchedulerTest : public ::testing::Test {
     slabs.reset();
   }
 
-  ServableId publish(std::vector<CalleeSpec> callees, std::vector<MethodSpec> methods, std::uint64_t version = 1) {
+  ServableId publish(std::vector<CalleeSpec> callees, std::vector<MethodSpec> methods, std::uint64_t version = 1,
+                     const std::string& name = "s") {
     ServableSpec spec;
-    spec.name = "s";
+    spec.name = name;
     spec.version = version;
     spec.callees = std::move(callees);
     spec.methods = std::move(methods);
@@ -112,8 +114,9 @@ class SchedulerTest : public ::testing::Test {
     return *id;
   }
 
-  LaneId attach(ServableId id, FakeLane* lane, std::vector<std::uint32_t> callees, const std::string& name = "worker") {
-    Result<LaneId> lane_id = scheduler->attach(id, lane, callees, name);
+  AttachmentId attach(ServableId id, FakeLane* lane, std::vector<std::uint32_t> callees,
+                      const std::string& name = "worker") {
+    Result<AttachmentId> lane_id = scheduler->attach(id, lane, callees, name);
     EXPECT_TRUE(lane_id.ok()) << lane_id.status().message();
     return *lane_id;
   }
@@ -129,12 +132,15 @@ class SchedulerTest : public ::testing::Test {
   }
 
   std::shared_ptr<Request> request(const std::string& method, std::vector<TensorRef> instances,
-                                   std::uint64_t version = 0) {
-    auto found = scheduler->find("s", version, method);
+                                   std::uint64_t version = 0, const std::string& servable = "s") {
+    auto found = scheduler->find(servable, version, method);
     EXPECT_TRUE(found.ok()) << found.status().message();
     auto made = std::make_shared<Request>(*found, static_cast<std::uint32_t>(instances.size()));
     for (std::uint32_t i = 0; i < instances.size(); ++i) made->at(0, i) = instances[i];
-    made->answer = [this](std::shared_ptr<Request> done) { answered.push_back(std::move(done)); };
+    made->answer = [this](std::shared_ptr<Request> done, bool last) {
+      EXPECT_TRUE(last);
+      answered.push_back(std::move(done));
+    };
     return made;
   }
 
@@ -153,7 +159,7 @@ class SchedulerTest : public ::testing::Test {
   // The first element of each row of the task's first input.
   std::vector<float> rows_of(const RunTask& task) {
     std::vector<float> values;
-    for (const Piece& piece : task.inputs[0].pieces) {
+    for (const RowRun& piece : task.inputs[0].pieces) {
       for (std::uint64_t r = 0; r < piece.rows; ++r) {
         values.push_back(first_float(arena->base() + piece.offset + r * piece.row_bytes));
       }
@@ -163,7 +169,7 @@ class SchedulerTest : public ::testing::Test {
 
   // Plays the worker for a task of one output: every row's result is one float, its input plus `add`. `fails` maps rows
   // to error texts.
-  Status finish(LaneId lane_id, const RunTask& task, float add,
+  Status finish(AttachmentId lane_id, const RunTask& task, float add,
                 const std::map<std::uint32_t, std::string>& fails = {}) {
     RowsResult result;
     result.id = task.head.task;
@@ -192,14 +198,32 @@ class SchedulerTest : public ::testing::Test {
     return scheduler->on_record(lane_id, writer.bytes());
   }
 
+  // The earliest time at which the scheduler wants to be ticked.
+  [[nodiscard]] Clock::time_point wake() const {
+    Clock::time_point earliest = Clock::time_point::max();
+    for (const auto& [id, at] : wakes) earliest = std::min(earliest, at);
+    return earliest;
+  }
+  // Ticks the versions that want it by then.
+  void tick(Clock::time_point now) {
+    const auto asked = wakes;
+    for (const auto& [id, at] : asked) {
+      if (at > now) continue;
+      wakes.erase(id);
+      scheduler->tick(id, now);
+    }
+  }
+
   static float output(const Request& request, std::uint32_t instance) {
     return first_float(request.at(request.method->spec->outputs[0], instance).data());
   }
 
   std::unique_ptr<Arena> arena;
   std::unique_ptr<SlabPool> slabs;
+  metrics::Registry figures;
   std::unique_ptr<Scheduler> scheduler;
-  Clock::time_point wake = Clock::time_point::max();
+  std::map<ServableId, Clock::time_point> wakes;  // what the scheduler has asked for last
+  Clock::time_point virtual_now{};                // once it is set, what the scheduler takes for the time
   std::vector<std::shared_ptr<Request>> answered;
   std::uint64_t run_ns = 1000;  // of the tasks that finish()
 };

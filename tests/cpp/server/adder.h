@@ -18,7 +18,7 @@
 
 #include "channel/lane.h"
 #include "channel/message.h"
-#include "memory/arena.h"
+#include "memory/arena_view.h"
 #include "server/server.h"
 
 namespace servoir {
@@ -76,7 +76,7 @@ class Adder {
   void send_nonsense() { nonsense_.store(true); }
   // From now on the sum of the values instead: little goes back, so that only the way there costs.
   void sum_up() { sums_.store(true); }
-  [[nodiscard]] LaneId attachment() const { return attachment_; }
+  [[nodiscard]] AttachmentId attachment() const { return attachment_; }
   [[nodiscard]] std::uint64_t batches() const { return batches_.load(); }
   [[nodiscard]] std::uint64_t rows() const { return rows_.load(); }
 
@@ -107,11 +107,11 @@ class Adder {
   bool answer(const RunTask& task, MessageWriter* writer) {
     const RunTask::Input& input = task.inputs.at(0);
     std::uint64_t bytes = 0;
-    for (const Piece& piece : input.pieces) bytes += piece.rows * (sums_ ? sizeof(float) : row_bytes(input));
+    for (const RowRun& piece : input.pieces) bytes += piece.rows * (sums_ ? sizeof(float) : row_bytes(input));
     std::uint64_t room = task.head.room_offset;
     if (bytes > task.head.room_bytes) {
       writer->clear();
-      writer->put(NeedRoomHead{Kind::kNeedRoom, 0, task.head.task, bytes});
+      writer->put(NeedRoomHead{RecordKind::kNeedRoom, 0, task.head.task, bytes});
       if (!lane_->post(writer->bytes()).ok()) return false;
       const std::optional<RoomHead> room_head = wait_for_room();
       if (!room_head) return false;
@@ -125,7 +125,7 @@ class Adder {
       output.row_bytes = sizeof(float);
       output.row_shape = Shape{};
     }
-    for (const Piece& piece : input.pieces) {
+    for (const RowRun& piece : input.pieces) {
       for (std::uint64_t row = 0; row < piece.rows; ++row) {
         const std::uint64_t size = row_bytes(input);
         const auto* in =
@@ -156,7 +156,7 @@ class Adder {
       const auto record = lane_->wait(-1);
       if (!record.ok() || !record.value().has_value()) return std::nullopt;
       MessageReader reader(*record.value());
-      if (reader.kind().value() == Kind::kRoom) {
+      if (reader.kind().value() == RecordKind::kRoom) {
         const RoomHead head = *reader.get<RoomHead>();
         lane_->release();
         return head;
@@ -205,7 +205,7 @@ class Adder {
   std::atomic<std::uint64_t> rows_{0};
   RowsResult result_;
   std::deque<RunTask> ahead_;
-  LaneId attachment_ = 0;
+  AttachmentId attachment_ = 0;
   std::thread thread_;
 };
 

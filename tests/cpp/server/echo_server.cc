@@ -50,10 +50,10 @@ int main(int argc, char** argv) {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   const double cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
-  const ServerStats stats = (*server)->stats();
-  std::printf("requests %llu  batches %llu  rows a batch %.1f  cpu %.2f s (user %.2f)  requests per CPU second %.0f\n",
-              static_cast<unsigned long long>(stats.requests), static_cast<unsigned long long>(adder.batches()),
+  const double requests = (*server)->stats().total("servoir_requests");
+  std::printf("requests %.0f  batches %llu  rows a batch %.1f  cpu %.2f s (user %.2f)  requests per CPU second %.0f\n",
+              requests, static_cast<unsigned long long>(adder.batches()),
               static_cast<double>(adder.rows()) / static_cast<double>(std::max<std::uint64_t>(adder.batches(), 1)), cpu,
-              seconds(usage.ru_utime), static_cast<double>(stats.requests) / cpu);
+              seconds(usage.ru_utime), requests / cpu);
   return 0;
 }

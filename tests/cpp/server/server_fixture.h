@@ -12,7 +12,9 @@
 
 #include "adder.h"
 #include "server/server.h"
-#include "test_client.h"
+#include "support/grpc_client.h"
+#include "support/plain_client.h"
+#include "support/predict_call.h"
 
 namespace servoir {
 

@@ -43,6 +43,15 @@ TEST(Shape, OverflowIsAnError) {
   EXPECT_EQ((Shape{kLarge, 1}.byte_size(DataType::kInt8).status().code()), Code::kOk);
 }
 
+TEST(Shape, EmptyArraysAreCountedUpToTheFirstZero) {
+  EXPECT_EQ((Shape{3, 2, 0}.empty_arrays()), 6U);
+  EXPECT_EQ((Shape{0, 5}.empty_arrays()), 1U);
+  EXPECT_EQ((Shape{2, 0, 0, kLarge}.empty_arrays()), 2U);
+  EXPECT_EQ((Shape{3, 2}.empty_arrays()), 0U);
+  EXPECT_EQ(Shape{}.empty_arrays(), 0U);
+  EXPECT_EQ((Shape{kLarge, kLarge, kLarge, 0}.empty_arrays()), std::uint64_t{1} << 63U);
+}
+
 TEST(Shape, DynamicIsForDescriptionsOnly) {
   const Shape shape{kDynamic, 3};
   EXPECT_TRUE(shape.dynamic());

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "fake_model.h"
 #include "lane_fixture.h"
 
@@ -9,6 +11,7 @@ namespace servoir {
 namespace {
 
 using Floats = std::vector<float>;
+using Rows = std::vector<std::uint32_t>;
 
 class Rooms final : public RoomSource {
  public:
@@ -29,16 +32,19 @@ class Rooms final : public RoomSource {
 class BatchRunnerTest : public testing::Test {
  protected:
   BatchRunner runner(std::shared_ptr<FakeModel> model, bool with_batch_dim = true,
-                     std::vector<std::uint32_t> unbatched = {}) {
+                     std::vector<std::uint32_t> unbatched = {}, std::vector<std::uint32_t> unbatched_outputs = {},
+                     RoomMarks::Extent marks = RoomMarks::Extent::kEnd) {
     model_ = model;
-    auto made = BatchRunner::create({std::move(model), 8, with_batch_dim, std::move(unbatched)}, &*server_.view);
+    auto made = BatchRunner::create(
+        {std::move(model), 8, {with_batch_dim, std::move(unbatched), std::move(unbatched_outputs)}, marks},
+        &*server_.view);
     EXPECT_TRUE(made.ok()) << made.status().message();
     return std::move(made).value();
   }
   // A model y = x + 1 with this shape of x and y.
   BatchRunner plus_one_runner(Shape shape, bool with_batch_dim = true) {
-    return runner(std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", shape)},
-                                              std::vector<ModelPort>{float_port("y", shape)}, plus_one),
+    return runner(std::make_shared<FakeModel>(std::vector<Port>{float_port("x", shape)},
+                                              std::vector<Port>{float_port("y", shape)}, plus_one),
                   with_batch_dim);
   }
   RowsResult run(BatchRunner* runner, const RunTask& task) {
@@ -48,6 +54,20 @@ class BatchRunnerTest : public testing::Test {
     EXPECT_EQ(result.id, task.head.task);
     EXPECT_EQ(result.rows, task.head.rows);
     return result;
+  }
+  static Rows failed_rows(const RowsResult& result) {
+    Rows rows;
+    for (const RowsResult::Failure& failure : result.failures) rows.push_back(failure.row);
+    return rows;
+  }
+  // Of the first output, without the rows that failed.
+  [[nodiscard]] Floats good_values(const RowsResult& result) const {
+    Floats all;
+    if (result.outputs.empty()) return all;
+    for (const OutputPiece& piece : result.outputs[0]) {
+      for (const float value : server_.floats(piece)) all.push_back(value);
+    }
+    return all;
   }
   std::byte* at(std::uint64_t offset) { return std::move(server_.view->resolve(offset, 1)).value(); }
 
@@ -85,7 +105,7 @@ TEST_F(BatchRunnerTest, ScatteredRowsAreGathered) {
 TEST_F(BatchRunnerTest, PiecesThatTouchAreOne) {
   BatchRunner runner = plus_one_runner({kDynamic, 2});
   RunTask task = server_.task({server_.input({{1, 2, 3, 4, 5, 6}}, {2})});
-  Piece whole = task.inputs[0].pieces[0];
+  RowRun whole = task.inputs[0].pieces[0];
   task.inputs[0].pieces = {{whole.offset, 8, 1}, {whole.offset + 8, 8, 2}};
   run(&runner, task);
   EXPECT_EQ(model_->calls[0].inputs[0], at(whole.offset));
@@ -103,8 +123,8 @@ TEST_F(BatchRunnerTest, AShortBatchIsFilledWithTheFirstInstance) {
   BatchRunner runner = plus_one_runner({4, 1});
   EXPECT_EQ(runner.fixed_batch(), 4U);
   Floats seen;
-  model_ = std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {4, 1})},
-                                       std::vector<ModelPort>{float_port("y", {4, 1})},
+  model_ = std::make_shared<FakeModel>(std::vector<Port>{float_port("x", {4, 1})},
+                                       std::vector<Port>{float_port("y", {4, 1})},
                                        [&seen](FakeModel& m, auto inputs, auto outputs) {
                                          seen = floats_of(inputs[0]);
                                          return plus_one(m, inputs, outputs);
@@ -146,8 +166,8 @@ TEST_F(BatchRunnerTest, WithoutBatchDimensionEachInstanceIsRunAsItIs) {
 
 TEST_F(BatchRunnerTest, AnUnbatchedInputIsTheFirstInstances) {
   auto model =
-      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1}), float_port("scale", {1})},
-                                  std::vector<ModelPort>{float_port("y", {kDynamic, 1})},
+      std::make_shared<FakeModel>(std::vector<Port>{float_port("x", {kDynamic, 1}), float_port("scale", {1})},
+                                  std::vector<Port>{float_port("y", {kDynamic, 1})},
                                   [](FakeModel& m, std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
                                     Floats values = floats_of(inputs[0]);
                                     for (float& value : values) value *= floats_of(inputs[1])[0];
@@ -161,6 +181,61 @@ TEST_F(BatchRunnerTest, AnUnbatchedInputIsTheFirstInstances) {
   EXPECT_EQ(model->calls[0].shapes[1], (Shape{1}));
 }
 
+TEST_F(BatchRunnerTest, AnUnbatchedOutputIsGivenWholeToEachInstance) {
+  for (const bool known : {true, false}) {  // from the file, or not before the first run
+    auto model = std::make_shared<FakeModel>(
+        std::vector<Port>{float_port("x", {kDynamic, 1})},
+        std::vector<Port>{float_port("y", {kDynamic, 1}), float_port("c", {known ? 2 : kDynamic})},
+        [](FakeModel& m, std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
+          m.give({10, 20}, Shape{2}, &outputs[1]);
+          return plus_one(m, inputs, outputs);
+        });
+    BatchRunner runner = this->runner(model, true, {}, {1});
+    EXPECT_EQ(runner.fixed_batch(), 0U);
+    for (int i = 0; i < 2; ++i) {
+      const RowsResult result = run(&runner, server_.task({server_.input({{1, 2, 3}}, {1})}));
+      ASSERT_TRUE(result.failures.empty()) << result.failures[0].text;
+      EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4}));
+      ASSERT_EQ(result.outputs[1].size(), 1U);
+      EXPECT_EQ(result.outputs[1][0].rows, 3U);
+      EXPECT_EQ(result.outputs[1][0].row_shape, Shape{2});
+      EXPECT_EQ(server_.floats(result.outputs[1][0]), (Floats{10, 20, 10, 20, 10, 20}));
+    }
+  }
+}
+
+TEST_F(BatchRunnerTest, ARoomThatTheModelHasNotWrittenIsNeverSent) {
+  constexpr std::int64_t kWidth = 64;
+  std::int64_t written = 0;  // values of each row
+  auto model = std::make_shared<FakeModel>(
+      std::vector<Port>{float_port("x", {kDynamic, 1})}, std::vector<Port>{float_port("y", {kDynamic, kWidth})},
+      [&written](FakeModel&, std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
+        const auto rows = static_cast<std::size_t>(inputs[0].shape.dims[0]);
+        for (std::size_t row = 0; row < rows; ++row) {
+          auto* values = reinterpret_cast<float*>(outputs[0].data) + row * kWidth;
+          std::fill_n(values, written, 3.0F);
+        }
+        return Status::Ok();  // and it says that all is in the room
+      });
+  for (const RoomMarks::Extent marks : {RoomMarks::Extent::kEnd, RoomMarks::Extent::kWhole}) {
+    BatchRunner runner = this->runner(model, true, {}, {}, marks);
+    const RunTask task = server_.task({server_.input({{1, 2}}, {1})});
+    for (const std::int64_t values : {std::int64_t{0}, kWidth / 2}) {
+      written = values;
+      const RowsResult result = run(&runner, task);
+      ASSERT_EQ(result.failures.size(), 2U) << values;
+      EXPECT_EQ(result.failures[0].code, Code::kInternal);
+      EXPECT_EQ(result.failures[0].text,
+                "the backend has not written output 0 ('y') of the model, although it says so");
+      EXPECT_TRUE(result.outputs.empty());
+    }
+    written = kWidth;
+    const RowsResult result = run(&runner, task);
+    EXPECT_TRUE(result.failures.empty());
+    EXPECT_EQ(good_values(result), Floats(2 * kWidth, 3));
+  }
+}
+
 TEST_F(BatchRunnerTest, AnInstanceCountsByTypeAndBytes) {
   BatchRunner runner = plus_one_runner({kDynamic, 2});
   RunTask task = server_.task({server_.input({{1, 2}}, {2, 1})});
@@ -171,15 +246,14 @@ TEST_F(BatchRunnerTest, AnInstanceCountsByTypeAndBytes) {
   result = run(&runner, server_.task({server_.input({{1, 2, 3}}, {3})}));
   ASSERT_EQ(result.failures.size(), 1U);
   EXPECT_EQ(result.failures[0].code, Code::kInvalidArgument);
-  EXPECT_EQ(
-      result.failures[0].text,
-      "input 0 ('x') of the model takes float32 [2] for an instance, got float32 [3]: 8 bytes are needed, not 12");
+  EXPECT_EQ(result.failures[0].text,
+            "input 0 'x' of the model has to be float32 [2] of 8 bytes; given float32 [3] of 12 bytes");
 
   task = server_.task({server_.input({{1, 2}}, {2})});
   task.inputs[0].dtype = DataType::kInt32;
   result = run(&runner, task);
   ASSERT_EQ(result.failures.size(), 1U);
-  EXPECT_NE(result.failures[0].text.find("got int32 [2]"), std::string::npos) << result.failures[0].text;
+  EXPECT_NE(result.failures[0].text.find("given int32 [2]"), std::string::npos) << result.failures[0].text;
   EXPECT_TRUE(result.outputs.empty());
 }
 
@@ -194,10 +268,10 @@ TEST_F(BatchRunnerTest, OpenDimensionsTakeTheInstancesShape) {
   EXPECT_EQ(server_.floats(result.outputs[0][0]), (Floats{2, 3, 4, 5}));
   result = run(&runner, server_.task({server_.input({{1, 2, 3, 4}}, {4})}));
   ASSERT_EQ(result.failures.size(), 1U);
-  EXPECT_NE(result.failures[0].text.find("another number of dimensions"), std::string::npos);
+  EXPECT_NE(result.failures[0].text.find("has to be float32 [?, 2]; given float32 [4]"), std::string::npos);
   result = run(&runner, server_.task({server_.input({{1, 2, 3}}, {1, 3})}));
   ASSERT_EQ(result.failures.size(), 1U);
-  EXPECT_NE(result.failures[0].text.find("dimension 1 differs"), std::string::npos);
+  EXPECT_NE(result.failures[0].text.find("given float32 [1, 3]"), std::string::npos);
 }
 
 TEST_F(BatchRunnerTest, AModelThatDoesNotSayItsTypesTakesNumbersOfAny) {
@@ -212,9 +286,9 @@ TEST_F(BatchRunnerTest, AModelThatDoesNotSayItsTypesTakesNumbersOfAny) {
     outputs[0].dtype = inputs[0].dtype;
     return Status::Ok();
   };
-  const ModelPort any{"x", DataType::kUnknown, true, {kDynamic, 2}};
+  const Port any{"x", DataType::kUnknown, true, {kDynamic, 2}};
   BatchRunner runner =
-      this->runner(std::make_shared<FakeModel>(std::vector<ModelPort>{any}, std::vector<ModelPort>{any}, as_it_came));
+      this->runner(std::make_shared<FakeModel>(std::vector<Port>{any}, std::vector<Port>{any}, as_it_came));
   for (const DataType dtype : {DataType::kFloat32, DataType::kInt32, DataType::kFloat32, DataType::kInt32}) {
     RunTask task = server_.task({server_.input({{1, 2, 3, 4}}, {2})});
     task.inputs[0].dtype = dtype;
@@ -233,20 +307,19 @@ TEST_F(BatchRunnerTest, AModelThatDoesNotSayItsTypesTakesNumbersOfAny) {
   const RowsResult refused = run(&runner, text);
   ASSERT_EQ(refused.failures.size(), 1U);
   EXPECT_EQ(refused.failures[0].code, Code::kInvalidArgument);
-  EXPECT_NE(refused.failures[0].text.find("takes numbers [2] for an instance, got str"), std::string::npos)
+  EXPECT_NE(refused.failures[0].text.find("has to be numbers [2]; given str"), std::string::npos)
       << refused.failures[0].text;
 }
 
 TEST_F(BatchRunnerTest, ShapesThatDependOnValuesAreNotGuessedForever) {
   float length = 1;
-  auto model =
-      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1})},
-                                  std::vector<ModelPort>{float_port("y", {kDynamic, kDynamic})},
-                                  [&length](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
-                                    m.give(Floats(static_cast<std::size_t>(length), 7),
-                                           Shape{1, static_cast<std::int64_t>(length)}, outputs.data());
-                                    return Status::Ok();
-                                  });
+  auto model = std::make_shared<FakeModel>(
+      std::vector<Port>{float_port("x", {kDynamic, 1})}, std::vector<Port>{float_port("y", {kDynamic, kDynamic})},
+      [&length](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
+        m.give(Floats(static_cast<std::size_t>(length), 7), Shape{1, static_cast<std::int64_t>(length)},
+               outputs.data());
+        return Status::Ok();
+      });
   BatchRunner runner = this->runner(model);
   for (int i = 0; i < 10; ++i, length += 1) {
     const RowsResult result = run(&runner, server_.task({server_.input({{1}}, {1})}));
@@ -292,27 +365,105 @@ TEST_F(BatchRunnerTest, OnlyTheGuiltyInstanceFails) {
   EXPECT_TRUE(read_rows_result(writer.bytes(), &read).ok());
 }
 
-TEST_F(BatchRunnerTest, AModelThatAlwaysFailsIsNotTriedForEachRowOfALargeBatch) {
+TEST_F(BatchRunnerTest, ManyBadInstancesDoNotCostAGoodOne) {
+  for (const std::int64_t batch : {kDynamic, std::int64_t{11}, std::int64_t{16}, std::int64_t{4}}) {
+    BatchRunner runner = plus_one_runner({batch, 1});
+    const Floats values = {666, 666, 666, 666, 666, 666, 666, 666, 1, 2, 3};  // 8 alike, and 3 that are good
+    const RowsResult result = run(&runner, server_.task({server_.input({values}, {1})}));
+    EXPECT_EQ(failed_rows(result), (Rows{0, 1, 2, 3, 4, 5, 6, 7})) << batch;
+    EXPECT_EQ(good_values(result), (Floats{2, 3, 4})) << batch;
+    EXPECT_LE(model_->calls.size(), 2 * values.size() - 1) << batch;
+  }
+}
+
+TEST_F(BatchRunnerTest, WithoutBatchDimensionEveryInstanceIsRun) {
+  BatchRunner runner = plus_one_runner({1}, false);
+  Floats values(20, 666);
+  values.push_back(7);
+  const RowsResult result = run(&runner, server_.task({server_.input({values}, {1})}));
+  EXPECT_EQ(result.failures.size(), 20U);
+  EXPECT_EQ(good_values(result), Floats{8});
+  EXPECT_EQ(model_->calls.size(), values.size());
+}
+
+TEST_F(BatchRunnerTest, TheGuiltyAreFoundWhereverTheyAre) {
+  // Each set of guilty instances in batches of 1 to 9, also where several runs of a fixed batch make up the task.
+  for (const std::int64_t batch : {kDynamic, std::int64_t{3}}) {
+    for (std::uint32_t rows = 1; rows <= 9; ++rows) {
+      for (std::uint32_t guilty = 0; guilty < (1U << rows); ++guilty) {
+        BatchRunner runner = plus_one_runner({batch, 1});
+        Floats values;
+        Floats good;
+        Rows bad;
+        for (std::uint32_t row = 0; row < rows; ++row) {
+          const bool is_bad = ((guilty >> row) & 1U) != 0;
+          values.push_back(is_bad ? 666.0F : static_cast<float>(row));
+          if (is_bad) {
+            bad.push_back(row);
+          } else {
+            good.push_back(static_cast<float>(row) + 1);
+          }
+        }
+        const RowsResult result = run(&runner, server_.task({server_.input({values}, {1})}));
+        ASSERT_EQ(failed_rows(result), bad);
+        ASSERT_EQ(good_values(result), good);
+        const std::size_t runs = batch == kDynamic ? 1 : (rows + 2) / 3;
+        ASSERT_LE(model_->calls.size(), 2 * rows - runs);
+        MessageWriter writer;
+        write_done(result, &writer);
+        RowsResult read;
+        ASSERT_TRUE(read_rows_result(writer.bytes(), &read).ok());
+      }
+      server_.blocks.clear();
+    }
+  }
+}
+
+TEST_F(BatchRunnerTest, OneBadInstanceOfALargeBatchCostsFewRuns) {
+  BatchRunner runner = plus_one_runner({64, 1});
+  Floats values(64, 1);
+  values[37] = 666;
+  const RowsResult result = run(&runner, server_.task({server_.input({values}, {1})}));
+  EXPECT_EQ(failed_rows(result), Rows{37});
+  EXPECT_EQ(model_->calls.size(), 13U);  // two for each halving of 64, and the first
+}
+
+TEST_F(BatchRunnerTest, AModelThatAlwaysFailsIsRunNoMoreThanTwiceAnInstance) {
   BatchRunner runner = plus_one_runner({kDynamic, 1});
   const RowsResult result = run(&runner, server_.task({server_.input({Floats(100, 666)}, {1})}));
   EXPECT_EQ(result.failures.size(), 100U);
   EXPECT_TRUE(result.outputs.empty());
-  EXPECT_LT(model_->calls.size(), 12U);
+  EXPECT_EQ(model_->calls.size(), 199U);
+}
+
+TEST_F(BatchRunnerTest, AnInstanceWhoseResultHasTheWrongShapeFailsAlone) {
+  // As a model that leaves rows out by their values does.
+  auto model = std::make_shared<FakeModel>(
+      std::vector<Port>{float_port("x", {kDynamic, 1})}, std::vector<Port>{float_port("y", {kDynamic, 1})},
+      [](FakeModel& m, std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) {
+        Floats left = floats_of(inputs[0]);
+        left.erase(std::remove_if(left.begin(), left.end(), [](float value) { return value < 0; }), left.end());
+        m.give(left, Shape{static_cast<std::int64_t>(left.size()), 1}, outputs.data());
+        return Status::Ok();
+      });
+  BatchRunner runner = this->runner(model);
+  const RowsResult result = run(&runner, server_.task({server_.input({{1, 2, -3, 4}}, {1})}));
+  EXPECT_EQ(failed_rows(result), Rows{2});
+  EXPECT_EQ(good_values(result), (Floats{1, 2, 4}));
 }
 
 TEST_F(BatchRunnerTest, AnOutputWithoutTheBatchIsAnErrorThatNamesIt) {
-  auto model =
-      std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1})},
-                                  std::vector<ModelPort>{{"y", DataType::kFloat32, false, {}}},
-                                  [](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
-                                    m.give({1, 2, 3}, Shape{3}, outputs.data());
-                                    return Status::Ok();
-                                  });
+  auto model = std::make_shared<FakeModel>(
+      std::vector<Port>{float_port("x", {kDynamic, 1})}, std::vector<Port>{{"y", DataType::kFloat32, false, {}}},
+      [](FakeModel& m, std::span<const ModelInput>, std::span<ModelOutput> outputs) {
+        m.give({1, 2, 3}, Shape{3}, outputs.data());
+        return Status::Ok();
+      });
   BatchRunner runner = this->runner(model);
   const RowsResult result = run(&runner, server_.task({server_.input({{1, 2}}, {1})}));
   ASSERT_EQ(result.failures.size(), 2U);
   EXPECT_EQ(result.failures[0].text,
-            "output 0 ('y') of the model came with shape [3]; its first dimension must be the batch, 2 here");
+            "output 0 ('y') of the model came with shape [3]; its first dimension must be the batch, 1 here");
 }
 
 TEST_F(BatchRunnerTest, APieceOutsideTheArenaIsAnError) {
@@ -334,16 +485,16 @@ TEST_F(BatchRunnerTest, AWrongNumberOfInputsFailsTheRows) {
 }
 
 TEST(BatchRunnerSetup, ContradictionsAreRefused) {
-  const auto refused = [](std::vector<ModelPort> inputs, std::vector<ModelPort> outputs, bool with_batch_dim,
+  const auto refused = [](std::vector<Port> inputs, std::vector<Port> outputs, bool with_batch_dim,
                           std::vector<std::uint32_t> unbatched) {
     auto model = std::make_shared<FakeModel>(std::move(inputs), std::move(outputs), plus_one);
-    auto made = BatchRunner::create({std::move(model), 8, with_batch_dim, std::move(unbatched)}, nullptr);
+    auto made = BatchRunner::create({std::move(model), 8, {with_batch_dim, std::move(unbatched)}}, nullptr);
     return made.ok() ? std::string("accepted") : std::string(made.status().message());
   };
   EXPECT_EQ(
       refused({float_port("x", {4, 1})}, {float_port("y", {2, 1})}, true, {}),
-      "output 'y' of the model has shape [2, 1]; its first dimension must be the batch, 4 as in the model's other "
-      "inputs and outputs");
+      "output 'y' has 2 as its first dimension, but input 'x' has 4; with a batch dimension all of them must be the "
+      "same");
   EXPECT_NE(refused({float_port("x", {})}, {float_port("y", {2})}, true, {}).find("is a single value"),
             std::string::npos);
   EXPECT_NE(refused({float_port("x", {0, 1})}, {}, true, {}).find("has shape [0, 1]"), std::string::npos);

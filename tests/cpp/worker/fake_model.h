@@ -3,9 +3,10 @@
 
 #include <cstring>
 #include <functional>
+#include <map>
 #include <vector>
 
-#include "worker/model.h"
+#include "native/model.h"
 
 namespace servoir {
 
@@ -18,11 +19,11 @@ class FakeModel final : public Model {
   };
   using Function = std::function<Status(FakeModel&, std::span<const ModelInput>, std::span<ModelOutput>)>;
 
-  FakeModel(std::vector<ModelPort> inputs, std::vector<ModelPort> outputs, Function function)
+  FakeModel(std::vector<Port> inputs, std::vector<Port> outputs, Function function)
       : inputs_(std::move(inputs)), outputs_(std::move(outputs)), function_(std::move(function)) {}
 
-  [[nodiscard]] const std::vector<ModelPort>& inputs() const override { return inputs_; }
-  [[nodiscard]] const std::vector<ModelPort>& outputs() const override { return outputs_; }
+  [[nodiscard]] const std::vector<Port>& inputs() const override { return inputs_; }
+  [[nodiscard]] const std::vector<Port>& outputs() const override { return outputs_; }
   [[nodiscard]] Status execute(std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) override {
     Call call;
     for (const ModelInput& input : inputs) {
@@ -38,8 +39,9 @@ class FakeModel final : public Model {
   void give(const std::vector<float>& values, const Shape& shape, ModelOutput* output) {
     const std::uint64_t bytes = values.size() * sizeof(float);
     if (!output->expected || output->shape != shape || output->data == nullptr) {
-      own_ = values;
-      output->data = reinterpret_cast<std::byte*>(own_.data());
+      std::vector<float>& own = own_[output];
+      own = values;
+      output->data = reinterpret_cast<std::byte*>(own.data());
     } else if (bytes != 0) {
       std::memcpy(output->data, values.data(), bytes);
     }
@@ -51,10 +53,10 @@ class FakeModel final : public Model {
   std::vector<Call> calls;
 
  private:
-  std::vector<ModelPort> inputs_;
-  std::vector<ModelPort> outputs_;
+  std::vector<Port> inputs_;
+  std::vector<Port> outputs_;
   Function function_;
-  std::vector<float> own_;
+  std::map<const ModelOutput*, std::vector<float>> own_;
 };
 
 inline std::vector<float> floats_of(const ModelInput& input) {
@@ -74,6 +76,6 @@ inline Status plus_one(FakeModel& model, std::span<const ModelInput> inputs, std
   return Status::Ok();
 }
 
-inline ModelPort float_port(const char* name, Shape shape) { return {name, DataType::kFloat32, true, shape}; }
+inline Port float_port(const char* name, Shape shape) { return {name, DataType::kFloat32, true, shape}; }
 
 }  // namespace servoir

@@ -14,6 +14,7 @@
 #include "channel/lane.h"
 #include "channel/message.h"
 #include "memory/arena.h"
+#include "memory/arena_view.h"
 
 namespace servoir {
 
@@ -54,7 +55,7 @@ class LaneServer {
     RunTask made;
     made.head.task = ++tasks;
     made.head.inputs = static_cast<std::uint32_t>(inputs.size());
-    for (const Piece& piece : inputs.at(0).pieces) made.head.rows += static_cast<std::uint32_t>(piece.rows);
+    for (const RowRun& piece : inputs.at(0).pieces) made.head.rows += static_cast<std::uint32_t>(piece.rows);
     made.inputs = std::move(inputs);
     if (room != 0) {
       made.head.room_offset = block(room)->offset();
@@ -95,7 +96,7 @@ class LaneServer {
     const std::vector<std::byte> record = next();
     RowsResult result;
     const auto kind = MessageReader(record).kind();
-    EXPECT_TRUE(kind.ok() && *kind == Kind::kDone) << "not a done record";
+    EXPECT_TRUE(kind.ok() && *kind == RecordKind::kDone) << "not a done record";
     EXPECT_TRUE(read_rows_result(record, &result).ok());
     return result;
   }
@@ -103,7 +104,7 @@ class LaneServer {
     const std::vector<std::byte> record = next();
     MessageReader reader(record);
     const auto kind = reader.kind();
-    EXPECT_TRUE(kind.ok() && *kind == Kind::kNeedRoom) << "not a need_room record";
+    EXPECT_TRUE(kind.ok() && *kind == RecordKind::kNeedRoom) << "not a need_room record";
     const auto* head = reader.get<NeedRoomHead>();
     return head != nullptr ? *head : NeedRoomHead{};
   }

@@ -16,12 +16,11 @@ using Floats = std::vector<float>;
 class ModelLaneTest : public testing::Test {
  protected:
   void start(FakeModel::Function function) {
-    auto model =
-        std::make_shared<FakeModel>(std::vector<ModelPort>{float_port("x", {kDynamic, 1})},
-                                    std::vector<ModelPort>{float_port("y", {kDynamic, 1})}, std::move(function));
+    auto model = std::make_shared<FakeModel>(std::vector<Port>{float_port("x", {kDynamic, 1})},
+                                             std::vector<Port>{float_port("y", {kDynamic, 1})}, std::move(function));
     lane_ = std::make_unique<ModelLane>(server_.worker_end(), &*server_.view,
                                         [this](const Status& why) { broken_.set_value(std::string(why.message())); });
-    auto runner = BatchRunner::create({std::move(model), 8, true, {}}, &*server_.view);
+    auto runner = BatchRunner::create({std::move(model), 8}, &*server_.view);
     ASSERT_TRUE(runner.ok());
     ASSERT_TRUE(lane_->add(0, std::move(runner).value()).ok());
     lane_->start();

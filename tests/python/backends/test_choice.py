@@ -7,37 +7,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
-import onnx_models
 import pytest
 from servoir import backends
 from servoir.backends import native, openvino
 from servoir.backends.file_format import file_format
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
-
-IR = """<?xml version="1.0"?>
-<net name="add" version="11">
- <layers>
-  <layer id="0" name="x" type="Parameter" version="opset1">
-   <data shape="?,2" element_type="f32"/>
-   <output><port id="0" precision="FP32"><dim>-1</dim><dim>2</dim></port></output>
-  </layer>
-  <layer id="1" name="sum" type="Add" version="opset1">
-   <data auto_broadcast="numpy"/>
-   <input><port id="0"><dim>-1</dim><dim>2</dim></port><port id="1"><dim>-1</dim><dim>2</dim></port></input>
-   <output><port id="2" precision="FP32"><dim>-1</dim><dim>2</dim></port></output>
-  </layer>
-  <layer id="2" name="out" type="Result" version="opset1">
-   <input><port id="0"><dim>-1</dim><dim>2</dim></port></input>
-  </layer>
- </layers>
- <edges>
-  <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
-  <edge from-layer="0" from-port="0" to-layer="1" to-port="1"/>
-  <edge from-layer="1" from-port="2" to-layer="2" to-port="0"/>
- </edges>
-</net>
-"""
+from support.models import onnx_models
+from support.models.ir_models import ADD
 
 
 @pytest.fixture
@@ -46,7 +23,7 @@ def onnx_file(tmp_path: Path) -> str:
 
 
 def opened_by(path: str, model_format: str | None = None, backend: str | None = None) -> str:
-    return backends.open_model([path], model_format, backend, 1, None, {}).backend
+    return backends.open_model([path], model_format, backend, 1, backends.CPU, {}).backend
 
 
 def test_the_native_backend_is_preferred(onnx_file: str) -> None:
@@ -57,9 +34,9 @@ def test_the_native_backend_is_preferred(onnx_file: str) -> None:
 
 def test_ir_is_openvinos(tmp_path: Path) -> None:
     path = tmp_path / "add.xml"
-    path.write_text(IR)
+    path.write_text(ADD)
     (tmp_path / "add.bin").write_bytes(b"")
-    opened = backends.open_model([str(path)], None, None, 1, None, {})
+    opened = backends.open_model([str(path)], None, None, 1, backends.CPU, {})
     assert opened.backend == "openvino"
     assert opened.subgraphs[0].inputs[0]["shape"] == [-1, 2]
     with pytest.raises(RuntimeError, match="no backend runs the format openvino: onnxruntime"):

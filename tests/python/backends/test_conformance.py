@@ -1,27 +1,25 @@
-"""What every backend must do, for each one that is here. kinds.py says what they are and what one of them cannot do."""
+"""What every backend must do, for each that is here. support/kinds.py says what they are and what they cannot do."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from in_process import InProcess
-from kinds import ABSENT, DTYPES, KINDS, PRESENT, Kind, ones
 from servoir import backends
 from servoir.backends.file_format import file_format
 from servoir.backends.model_file import ModelFile
-from servoir.backends.python_class import open_class
-from servoir.client import Client
+from servoir.dtypes import DTYPES
+from support.in_process import InProcess
+from support.kinds import ABSENT, KINDS, PRESENT, Kind, ones
 
 WITH_FILES = [kind for kind in PRESENT if kind.has_file]
+
+
 each_kind = pytest.mark.parametrize("kind", PRESENT, ids=str)
+
+
 each_file = pytest.mark.parametrize("kind", WITH_FILES, ids=str)
 
 
@@ -37,7 +35,7 @@ def shapes(ports: list[dict[str, Any]]) -> list[Any]:
     return [port["shape"] for port in ports]
 
 
-# ---- types and shapes ------------------------------------------------------------------------------------------------
+# ---- types and shapes
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -202,7 +200,7 @@ def same(x: np.ndarray) -> np.ndarray:
     return x
 
 
-# ---- errors ----------------------------------------------------------------------------------------------------------
+# ---- errors
 
 
 @each_kind
@@ -278,13 +276,13 @@ def test_a_file_of_another_format(kind: Kind, tmp_path: Path) -> None:
             kind.open(made)
         # And where the declaration says it is of the right format:
         with pytest.raises(RuntimeError, match=path.name):
-            backends.open_model([made.path], right, kind.backend, 1, None, made.options)
+            backends.open_model([made.path], right, kind.backend, 1, backends.CPU, made.options)
     path.write_bytes(b"\x89PNG\r\n\x1a\n and so on")
     if path.suffix != ".onnx":  # by which such a file may be ONNX, of which the backend then says what it is
         with pytest.raises(RuntimeError, match=r"the format of the model file .* is unknown"):
             kind.open(made)
     with pytest.raises(RuntimeError, match=path.name):
-        backends.open_model([made.path], right, kind.backend, 1, None, made.options)
+        backends.open_model([made.path], right, kind.backend, 1, backends.CPU, made.options)
 
 
 @each_file
@@ -293,144 +291,3 @@ def test_a_file_that_cannot_be_read(kind: Kind, tmp_path: Path) -> None:
     Path(made.path).unlink()
     with pytest.raises(RuntimeError, match="cannot be read: No such file"):
         kind.open(made)
-
-
-# ---- lifetime --------------------------------------------------------------------------------------------------------
-
-
-def resident_mib() -> float:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / (1 << 20)
-
-
-@each_kind
-def test_a_hundred_loads_leave_nothing_behind(kind: Kind, tmp_path: Path) -> None:
-    made = kind.make(tmp_path, "several")
-
-    def load(count: int) -> None:
-        for _ in range(count):
-            subgraph = kind.open(made)
-            y, _, _ = subgraph.execute_copied([ones(2, 2), np.ones((2, 3), np.int32)])
-            assert y.tolist() == [[2, 2], [2, 2]]
-
-    load(20)  # what is kept once
-    before = resident_mib()
-    load(100)
-    grown = resident_mib() - before
-    assert grown < 6, f"{grown:.1f} MiB more after 100 loads"
-
-
-@each_kind
-def test_two_models_at_once(kind: Kind, in_process: InProcess, tmp_path: Path) -> None:
-    """In one lane, by turns."""
-    for what in ("one", "two"):
-        (tmp_path / what).mkdir()
-    in_process.model("add", kind.model(tmp_path / "one", "add"), max_batch=4)
-    in_process.model("several", kind.model(tmp_path / "two", "several"), max_batch=4)
-    in_process.start()
-    added = [(np.full(2, n, np.float32), np.ones(2, np.float32)) for n in range(6)]
-    several = [(np.array([n, 2], np.float32), np.array([n, 1, -n], np.int32)) for n in range(6)]
-    for _ in range(5):
-        assert [one[0].tolist() for one in in_process.infer("add", added)] == [[n + 1, n + 1] for n in range(6)]
-        assert [one[2].tolist() for one in in_process.infer("several", several)] == [n + 2 for n in range(6)]
-
-
-@each_kind
-def test_two_models_in_two_lanes(kind: Kind, tmp_path: Path) -> None:
-    """Two workers' lanes in this process, each with a thread and a model of its own, busy at the same time."""
-    with contextlib.ExitStack() as stack:
-        lanes = []
-        for number in (1, 2):
-            directory = tmp_path / str(number)
-            directory.mkdir()
-            lane = InProcess(directory)
-            stack.callback(lane.stop)
-            lane.model("add", kind.model(directory, "add", dims=("batch", 1000)), max_batch=4)
-            lane.start()
-            lanes.append(lane)
-        wrong: list[str] = []
-        start = threading.Barrier(2)
-
-        def ask(lane: InProcess, number: int) -> None:
-            start.wait()
-            for turn in range(30):
-                value = np.full(1000, number + turn, np.float32)
-                wrong.extend(
-                    f"lane {number}, turn {turn}: {answer}"
-                    for answer in lane.infer("add", [(value, value)] * 8)
-                    if isinstance(answer, str) or not np.array_equal(answer[0], 2 * value)
-                )
-
-        threads = [threading.Thread(target=ask, args=(lane, number)) for number, lane in enumerate(lanes)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not wrong
-
-
-# ---- cancellation ----------------------------------------------------------------------------------------------------
-
-
-class Gate:
-    """A model that runs until the test lets it end."""
-
-    inputs = [{"name": "x", "dtype": "float32", "shape": [-1, 1]}]
-    outputs = [{"name": "y", "dtype": "float32", "shape": [-1, 1]}]
-    entered = threading.Event()
-    opened = threading.Event()
-
-    def execute(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        self.entered.set()
-        assert self.opened.wait(30)
-        return [inputs[0]]
-
-
-@pytest.fixture
-def gate() -> Iterator[type[Gate]]:
-    Gate.entered.clear()
-    Gate.opened.clear()
-    yield Gate
-    Gate.opened.set()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-@each_kind
-def test_what_is_cancelled_between_batches_is_not_run(
-    kind: Kind, gate: type[Gate], in_process: InProcess, tmp_path: Path
-) -> None:
-    in_process.model("gate", open_class(gate, [], 1, None, {}).subgraphs[0], max_batch=1)
-    in_process.model("add", kind.model(tmp_path, "add"), max_batch=2)
-    in_process.start()
-
-    def counts(callee: str) -> dict[str, Any]:
-        return next(one for one in in_process.server.stats()["callees"] if one["callee"] == callee)
-
-    one = {"x0": ones(2), "x1": ones(2)}
-    with Client(in_process.address, "test", "gate") as gates, Client(in_process.address, "test", "add") as adds:
-        held = gates.infer_async({"x0": ones(1)})
-        assert gate.entered.wait(20)
-        cancelled = adds.infer_async([one] * 20)
-        # One batch may be with the lane already, behind the one it runs.
-        wait_until(lambda: counts("add")["queued"] >= 18)
-        # With room for two requests a third one is refused until the server knows that one of them is cancelled.
-        in_process.server.set_max_enqueued_requests(2)
-        assert "too many requests" in adds.infer([one] * 3)["error"]
-        cancelled._call.cancel()
-        refused = True
-        while refused:
-            before = counts("add")["queued"]
-            kept = adds.infer_async([one] * 3)
-            wait_until(lambda call=kept._call, before=before: call.done() or counts("add")["queued"] > before)
-            refused = kept._call.done()
-        gate.opened.set()
-        assert [answer["y0"].tolist() for answer in kept.result()] == [[2, 2]] * 3
-        assert [answer["y0"].tolist() for answer in held.result()] == [[1]]
-        wait_until(lambda: counts("add")["queued"] == 0)
-        assert 3 <= counts("add")["instances"] <= 3 + 2

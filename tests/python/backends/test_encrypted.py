@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnx_models
 import pytest
 from servoir import backends, encryption
 from servoir.encryption import DecryptionKey
-from test_choice import IR
+from support.models import onnx_models
+from support.models.ir_models import ADD
 
 KEY = DecryptionKey(bytes(range(16)), "AES-GCM")
 
@@ -18,7 +18,7 @@ KEY = DecryptionKey(bytes(range(16)), "AES-GCM")
 def opened(
     path: Path | str, key: DecryptionKey | None, backend: str | None = None, model_format: str | None = None
 ) -> backends.OpenedModel:
-    return backends.open_model([str(path)], model_format, backend, 1, None, {}, key)
+    return backends.open_model([str(path)], model_format, backend, 1, backends.CPU, {}, key)
 
 
 def encrypt(path: Path | str, key: DecryptionKey = KEY) -> str:
@@ -85,7 +85,7 @@ def test_ir_with_its_weights(mode: str, tmp_path: Path) -> None:
 
 
 def test_ir_without_weights(tmp_path: Path) -> None:
-    (tmp_path / "ir.xml").write_text(IR)
+    (tmp_path / "ir.xml").write_text(ADD)
     subgraph = opened(encrypt(tmp_path / "ir.xml"), KEY).subgraphs[0]
     assert subgraph.execute_copied([np.ones((2, 2), np.float32)])[0].tolist() == [[2, 2], [2, 2]]
 

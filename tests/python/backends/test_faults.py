@@ -11,14 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import onnx_models
 import pytest
 import servoir
-from broken_libraries import FAULTS, MESSAGES, change_machine, compile_library, fake_openvino
 from servoir import backends, log
+from servoir._core import NativeBackend
 from servoir.backends import native, openvino
 from servoir.backends.examination import examine
-from servoir.backends.model import BackendError
+from servoir.backends.recorded import RecordedDirectories
+from servoir.errors import BackendError
+from support.libraries import FAULTS, MESSAGES, change_machine, compile_library, fake_openvino
+from support.models import onnx_models
 
 PACKAGES = Path(servoir.__file__).parents[1]
 
@@ -139,7 +141,7 @@ def test_a_broken_library_is_refused_with_its_reason(
             openvino.load()
         assert expected in str(raised.value)
         # The model is run by another one, and the log says why.
-        assert backends.open_model([path], None, None, 1, None, {}).backend == "onnxruntime"
+        assert backends.open_model([path], None, None, 1, backends.CPU, {}).backend == "onnxruntime"
         assert "the model is run by onnxruntime instead" in logged[-1]
         assert expected in logged[-1]
     # Behind a broken one a good one is found, and the doctor tells both.
@@ -156,7 +158,7 @@ def test_a_broken_library_is_refused_with_its_reason(
 
 
 def test_a_directory_that_may_not_be_read(tmp_path: Path) -> None:
-    """The superuser may read everything: as somebody else, then, in a place that everybody may reach."""
+    """The superuser may read everything, so this runs as another user, in a place that every user may reach."""
     nobody = 65534 if os.geteuid() == 0 else os.geteuid()
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
@@ -167,7 +169,7 @@ def test_a_directory_that_may_not_be_read(tmp_path: Path) -> None:
         place.chmod(0)
         try:
             os.seteuid(nobody)
-            report = native.NativeBackend.examine(
+            report = NativeBackend.examine(
                 f"{directory}/libservoir_openvino.so",
                 [(str(place), "test")],
                 trial_program=f"{directory}/servoir_trial_load",
@@ -196,8 +198,8 @@ def test_of_two_versions_the_one_that_is_named_first(tmp_path: Path, monkeypatch
         fake_openvino(tmp_path / version, "", version)
     for first, second in (("2023.1.0", "2022.3.0"), ("2022.3.0", "2023.1.0")):
         monkeypatch.setenv("SERVOIR_OPENVINO_DIR", str(tmp_path / first))
-        monkeypatch.setattr(native, "recorded_directories", lambda backend, second=second: [])
-        monkeypatch.setattr(openvino, "recorded_directories", lambda backend, second=second: [str(tmp_path / second)])
+        recorded = RecordedDirectories(first=(str(tmp_path / second),))
+        monkeypatch.setattr(openvino, "recorded_directories", lambda plugins, backend, recorded=recorded: recorded)
         reasons = [one.reason for one in examine("openvino").refused]
         assert reasons == [f"is version '{one}'; OpenVINO 2024.6 or newer is needed" for one in (first, second)]
 
@@ -230,7 +232,7 @@ def make_package(site: Path, fault: str) -> Path:
 
 def import_in_a_process(*path: Path, **environment: str) -> str:
     script = """
-from servoir.backends.model import BackendError
+from servoir.errors import BackendError
 from servoir.backends.python_package import import_package
 try:
     print("imported", import_package("torch").__version__)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_models
 import pytest
-from kinds import ONNX_BACKENDS
 from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from servoir import backends
+from support.kinds import ONNX_BACKENDS
+from support.models import onnx_models
 
 node = onnx_models.helper.make_node
 
@@ -53,7 +53,7 @@ def agree(
     file = write(same or (nodes, constants), None)
     (wanted,) = ReferenceEvaluator(file).run(None, dict(zip(names, given, strict=True)))
     file = write((nodes, constants), ["batch", *wanted.shape[1:]])
-    subgraph: Any = backends.open_model([file], None, backend, 1, None, {}).subgraphs[0]
+    subgraph: Any = backends.open_model([file], None, backend, 1, backends.CPU, {}).subgraphs[0]
     for _ in range(2):
         (answer,) = subgraph.execute_copied(list(given))
         assert answer.shape == wanted.shape
@@ -238,7 +238,7 @@ def test_a_column_of_as_many_constants_as_columns(backend: str, tmp_path: Path) 
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("factor", [0.044715, 0.01, None])
 def test_something_like_gelu(backend: str, factor: float | None, swapped: bool, tmp_path: Path) -> None:
-    """x (1 + tanh(c (x + f x³))) / 2. With another factor it is not GELU, nor with one that is an input."""
+    """x (1 + tanh(c (x + f x³))) / 2. With another factor, or a factor that is an input, it is not GELU."""
 
     def mul(a: str, b: str, result: str) -> NodeProto:
         return node("Mul", [b, a] if swapped else [a, b], [result])

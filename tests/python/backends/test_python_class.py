@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from servoir import backends
-from servoir.backends.python_class import problems_of
 from servoir.encryption import DecryptionKey, encrypt_file
+from servoir.servable.model_class import problems_of
 
 if TYPE_CHECKING:
-    from in_process import InProcess
+    from support.in_process import InProcess
 
 PORTS = [{"name": "x", "dtype": "float32", "shape": [-1, 2]}]
 
@@ -26,7 +26,7 @@ class Good:
 
 
 def opened(model_class: type, files: tuple[str, ...] = (), **options: str) -> Any:
-    return backends.open_class(model_class, list(files), 3, None, options).subgraphs[0]
+    return backends.open_class(model_class, list(files), 3, backends.CPU, options).subgraphs[0]
 
 
 def test_a_class_that_is_right() -> None:
@@ -85,9 +85,10 @@ class Made:
 def test_what_the_constructor_is_given(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text('{"scale": 3}')
-    model = backends.open_class(Made, ["a", "b"], 3, 7, {"config_file": str(config)})
+    model = backends.open_class(Made, ["a", "b"], 3, backends.Placement("cpu", 7), {"config_file": str(config)})
     assert (model.backend, model.version) == ("python", "class Made")
-    assert model.subgraphs[0]._execute.__self__.given == (["a", "b"], {"scale": "3"}, 3, 7)
+    execute = vars(model.subgraphs[0])["_execute"]
+    assert execute.__self__.given == (["a", "b"], {"scale": "3"}, 3, 7)
 
 
 def test_what_goes_wrong_in_the_constructor() -> None:
@@ -113,10 +114,10 @@ def test_files_that_are_encrypted(tmp_path: Path) -> None:
     key = DecryptionKey(bytes(16), "AES-GCM")
     encrypt_file(str(plain), str(secret), key)
     for path, with_key in ((plain, None), (secret, key)):
-        model = backends.open_class(Contents, [str(path)], 1, None, {}, with_key).subgraphs[0]
+        model = backends.open_class(Contents, [str(path)], 1, backends.CPU, {}, with_key).subgraphs[0]
         assert model.execute_copied([np.zeros((1, 2), np.float32)])[0].tolist() == [[5, 5]]
     with pytest.raises(RuntimeError, match="it needs the parameter 'contents'"):
-        backends.open_class(Made, [str(secret)], 1, None, {}, key)
+        backends.open_class(Made, [str(secret)], 1, backends.CPU, {}, key)
 
 
 class Says:

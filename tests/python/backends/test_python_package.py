@@ -1,4 +1,4 @@
-"""Where the packages of backends are imported from: what the user says, where the build had it, the interpreter's."""
+"""Where the packages of backends are imported from: what the user says, what the build was given, the interpreter's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import servoir
-from broken_libraries import compile_library
+from servoir.backends.recorded import place
+from support.libraries import compile_library
 
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 PACKAGES = Path(servoir.__file__).parents[1]
@@ -29,22 +30,29 @@ def taken(
     tmp_path: Path,
     *,
     recorded: list[Path] | None = None,
+    elsewhere: bool = False,
     named: Path | None = None,
     normal: Path | None = None,
     code: str = "",
 ) -> tuple[str, str]:
-    """What a process prints that imports torch, and what it logs."""
+    """What a process prints that imports torch, and what it logs. `elsewhere`: the directories were recorded for
+    another interpreter or machine."""
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     if recorded is not None:
         (plugins / "backend_dirs.json").write_text(
-            json.dumps({"directories": {"torch": [str(one) for one in recorded]}})
+            json.dumps(
+                {
+                    "directories": {"torch": [str(one) for one in recorded]},
+                    "place": "another" if elsewhere else place(),
+                }
+            )
         )
     script = f"""
 import sys
 sys.path[:0] = {[str(PACKAGES), *([str(normal)] if normal else [])]!r}
 sys.modules.setdefault("unwanted", None)
-from servoir.backends.model import BackendError
+from servoir.errors import BackendError
 from servoir.backends.python_package import import_package
 {code}
 try:
@@ -76,10 +84,28 @@ def test_what_the_user_says_comes_first(tmp_path: Path) -> None:
     )
 
 
-def test_where_the_build_had_it_comes_before_the_interpreters_own(tmp_path: Path) -> None:
+def test_what_the_build_was_given_comes_first_where_it_was_given(tmp_path: Path) -> None:
+    """For any other interpreter, or on another machine, its own packages come first."""
     build = make(tmp_path / "build", "build")
     make(tmp_path / "normal", "normal")
-    assert taken(tmp_path, recorded=[build / "lib"], normal=tmp_path / "normal") == ("build", "")
+    for name, elsewhere, expected in (("here", False, "build"), ("there", True, "normal")):
+        (tmp_path / name).mkdir()
+        found = taken(tmp_path / name, recorded=[build / "lib"], elsewhere=elsewhere, normal=tmp_path / "normal")
+        assert found == (expected, "")
+
+
+def test_elsewhere_it_is_the_last_resort(tmp_path: Path) -> None:
+    build = make(tmp_path / "build", "build")
+    code = "import importlib.machinery as m; find = m.PathFinder.find_spec\n" + NO_TORCH.format(site=str(build.parent))
+    assert taken(tmp_path, recorded=[build / "lib"], elsewhere=True, code=code) == ("build", "")
+
+
+# There is no torch but in this directory.
+NO_TORCH = """
+def only(name, path=None, target=None):
+    return None if name == "torch" and path != [{site!r}] else find(name, path, target)
+m.PathFinder.find_spec = only
+"""
 
 
 def test_the_user_may_name_site_packages_the_package_or_its_libraries(tmp_path: Path) -> None:
@@ -93,7 +119,7 @@ def test_a_directory_that_is_gone_is_told_and_the_next_one_taken(tmp_path: Path)
     make(tmp_path / "normal", "normal")
     version, log = taken(tmp_path, recorded=[tmp_path / "gone"], normal=tmp_path / "normal")
     assert version == "normal"
-    assert f"the package torch is not taken from {tmp_path}/gone (the build had it there): does not exist" in log
+    assert f"the package torch is not taken from {tmp_path}/gone (given to build.sh -p): does not exist" in log
 
 
 def test_a_package_for_another_python_is_told_and_not_tried(tmp_path: Path) -> None:
@@ -110,7 +136,7 @@ def test_a_package_that_cannot_be_imported_leaves_nothing_behind(tmp_path: Path)
     normal = make(tmp_path / "normal", "normal", "import sys; assert 'torch.part' not in sys.modules")
     version, log = taken(tmp_path, recorded=[broken / "lib"], normal=normal.parent)
     assert version == "normal"
-    assert "(the build had it there): cannot be imported: import of unwanted halted" in log
+    assert "(given to build.sh -p): cannot be imported: import of unwanted halted" in log
 
 
 def test_when_none_can_be_imported_the_error_names_every_place(tmp_path: Path) -> None:
@@ -122,7 +148,7 @@ def test_when_none_can_be_imported_the_error_names_every_place(tmp_path: Path) -
     assert first.endswith("); pip install 'servoir[torch]'")
     assert places == [
         f"  {tmp_path}/empty (SERVOIR_TORCH_DIR): has no package torch, and does not belong to one",
-        f"  {tmp_path}/gone (the build had it there): does not exist",
+        f"  {tmp_path}/gone (given to build.sh -p): does not exist",
     ]
 
 

@@ -1,5 +1,6 @@
 """The backend PyTorch: what it learns of TorchScript files and exported programs, and what it refuses."""
 
+# mypy: disable-error-code="name-defined"
 from __future__ import annotations
 
 import json
@@ -11,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from servoir import backends
+from servoir.backends.interface import Batching
 from servoir.encryption import DecryptionKey, encrypt_file
 
 torch = pytest.importorskip("torch", reason="NOTHING OF THE BACKEND TORCH IS TESTED: there is no package torch")
 
 if TYPE_CHECKING:
-    from in_process import InProcess
+    from support.in_process import InProcess
 
 
 def opened(path: Path | str, **options: str) -> Any:
-    return backends.open_model([str(path)], None, "torch", 1, None, options).subgraphs[0]
+    return backends.open_model([str(path)], None, "torch", 1, backends.CPU, options).subgraphs[0]
 
 
 def config(directory: Path, **content: Any) -> dict[str, str]:
@@ -212,18 +214,17 @@ def test_numbers_and_default_values(script: Any, in_process: InProcess, tmp_path
     assert answer.tolist() == [[3.25]]
 
 
-def test_limits_of_an_exported_batch(export: Any, in_process: InProcess) -> None:
+def test_limits_of_an_exported_batch(export: Any) -> None:
     batch = torch.export.Dim("batch", min=2, max=32)
     subgraph = opened(export(Named(), torch.zeros(4, 2), dynamic_shapes=({0: batch},)))
     assert subgraph.inputs[0]["shape"] == [-1, 2]
+    at_most = opened(export(Named(), torch.zeros(4, 2), dynamic_shapes=({0: torch.export.Dim("b", max=32)},)))
     with pytest.raises(
         RuntimeError, match=r"at most 32 instances, but it is .* 64: declare_model\(max_batch_size=32\)"
     ):
-        in_process.model(
-            "named", opened(export(Named(), torch.zeros(4, 2), dynamic_shapes=({0: torch.export.Dim("b", max=32)},)))
-        )
+        at_most.runnable(Batching(max_batch=64))
     with pytest.raises(RuntimeError, match="batches of 2 instances or more"):
-        subgraph.register(in_process.runtime, 0, max_batch=8, with_batch_dim=True, unbatched_inputs=())
+        subgraph.runnable(Batching(max_batch=8))
 
 
 def test_an_exported_program_says_all_itself(export: Any, tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_an_encrypted_file(saved: str, request: pytest.FixtureRequest, tmp_path:
     key = DecryptionKey(bytes(range(16)), "AES-GCM")
     secret = tmp_path / "secret"
     encrypt_file(str(path), str(secret), key)
-    model = backends.open_model([str(secret)], None, None, 1, None, {}, key)
+    model = backends.open_model([str(secret)], None, None, 1, backends.CPU, {}, key)
     value = np.full((1, 2), 3, np.float32)
     assert model.subgraphs[0].execute_copied([value, value])[0].tolist() == [[9, 9]]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 from servoir import backends, log
-from servoir.backends import tested_versions
-
-ROOT = Path(__file__).resolve().parents[3]
+from servoir.backends import catalogue, tested_versions
+from support import ROOT
 
 
 def test_the_documentation_has_the_same_versions() -> None:
@@ -17,11 +17,7 @@ def test_the_documentation_has_the_same_versions() -> None:
     section = re.search(r"^## Versions\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
     assert section
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|$", section[1], re.MULTILINE))
-    assert rows == {name: tested_versions.tested_range(name) for name in tested_versions.TESTED}
-
-
-def test_every_backend_has_its_versions() -> None:
-    assert set(tested_versions.TESTED) == set(backends.backend_names())
+    assert rows == {name: tested_versions.tested_range(name) for name in catalogue.records()}
 
 
 @pytest.mark.parametrize(
@@ -70,15 +66,16 @@ def test_another_version_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_opened_by_another_version_is_served_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import onnx_models
+    from support.models import onnx_models
 
     logged: list[str] = []
     monkeypatch.setattr(log, "warning", lambda text, *args: logged.append(str(text) % args))
-    monkeypatch.setitem(tested_versions.TESTED, "onnxruntime", ("0.1", "0.2"))
+    changed = dataclasses.replace(catalogue.records()["onnxruntime"], tested=("0.1", "0.2"))
+    monkeypatch.setitem(catalogue.records(), "onnxruntime", changed)
     tested_versions.warn_if_untested.cache_clear()
     path = onnx_models.add(tmp_path / "add.onnx")
     for _ in range(2):
-        assert backends.open_model([path], None, "onnxruntime", 1, None, {}).backend == "onnxruntime"
+        assert backends.open_model([path], None, "onnxruntime", 1, backends.CPU, {}).backend == "onnxruntime"
     assert len(logged) == 1
     assert logged[0].endswith("is used, but only 0.1 to 0.2 is tested")
     tested_versions.warn_if_untested.cache_clear()

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 from servoir import backends, cli
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backends"))
-import onnx_models
-from broken_libraries import MESSAGES, fake_openvino
+from support.libraries import MESSAGES, fake_openvino
+from support.models import onnx_models
 
 MINDIR = b"\x0a\x031.1\x12\x09MindSpore*\x062.10.0"
 METHOD = """
@@ -111,6 +109,8 @@ def test_a_servable_that_has_all_it_needs(capsys: pytest.CaptureFixture[str], se
     assert (model["name"], model["formats"], model["missing"]) == ("add.onnx", ["onnx"], False)
     assert model["backends"][:2] == ["openvino", "onnxruntime"]
     assert "onnxruntime" in model["usable"]
+    assert model["run_by"].split()[0] == model["usable"][0]
+    assert model["refusals"] == []
     assert cli.main(["doctor", str(path)]) == 0
     assert "model add.onnx (onnx): run by " in capsys.readouterr().out
 
@@ -251,3 +251,22 @@ def test_from_another_directory_as_a_command(servable: Servable, tmp_path: Path)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(f"servable {path}, version 1") == 2
+
+
+def test_a_file_that_no_backend_opens(capsys: pytest.CaptureFixture[str], servable: Servable) -> None:
+    """It is opened as at a start, whose text is told."""
+    truncated = servable("", "whole").joinpath("1", "add.onnx").read_bytes()[:-20]
+    path = servable("register.declare_model('bad.onnx')\n" + METHOD, bad_onnx=truncated)
+    status, report = doctor(capsys, path)
+    assert status == 1
+    [model] = report["servables"][0]["models"]
+    assert (model["formats"], model["missing"], model["run_by"]) == (["onnx"], True, None)
+    assert "no backend can run" in model["problem"]
+    assert "ONNX Runtime cannot open" in model["problem"]
+
+
+def test_a_model_that_is_not_what_it_is_declared_to_be(capsys: pytest.CaptureFixture[str], servable: Servable) -> None:
+    path = servable("register.declare_model('add.onnx', max_batch_size=4, without_batch_dim_inputs=7)\n" + METHOD)
+    status, report = doctor(capsys, path)
+    assert status == 1
+    assert "'without_batch_dim_inputs' of model 'add.onnx' has 7" in report["servables"][0]["models"][0]["problem"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from servoir import cli
 from servoir.cli.encrypt import read_key
-from servoir.encryption import DecryptionKey, EncryptionError, decrypt_file
+from servoir.encryption import DecryptionKey, decrypt_file
+from servoir.errors import EncryptionError
 
 
 @pytest.fixture

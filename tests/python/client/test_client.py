@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,9 @@ class FakeServer:
         self.requests: list[bytes] = []
         self.reply = b""
         self.refusal: tuple[grpc.StatusCode, str] | None = None
+        self.deadlines: list[float | None] = []
+        self.gate = threading.Event()  # clear: answers are held back
+        self.gate.set()
         self.server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 1 << 20)])
         handler = grpc.unary_unary_rpc_method_handler(self.predict)
         service = grpc.method_handlers_generic_handler("mindspore.serving.proto.MSService", {"Predict": handler})
@@ -33,6 +38,8 @@ class FakeServer:
 
     def predict(self, request: bytes, context: Any) -> bytes:
         self.requests.append(request)
+        self.deadlines.append(context.time_remaining())
+        self.gate.wait(30)
         if self.refusal is not None:
             context.abort(*self.refusal)
         return self.reply
@@ -47,6 +54,7 @@ def address(tmp_path: Path) -> str:
 def server(address: str) -> Iterator[FakeServer]:
     fake = FakeServer(address)
     yield fake
+    fake.gate.set()
     fake.server.stop(None)
 
 
@@ -70,6 +78,75 @@ def test_infer_async(server: FakeServer, address: str) -> None:
     assert len(server.requests) == 20
 
 
+def test_an_answer_that_is_held_back(server: FakeServer, address: str) -> None:
+    server.reply = b"\x1a\x00"
+    server.gate.clear()
+    with client.Client(address, "add", "add_common") as caller:
+        future = caller.infer_async({"x": 1})
+        assert not future.done()
+        with pytest.raises(TimeoutError, match=r"within 0\.01 seconds; the request goes on"):
+            future.result(timeout=0.01)
+        with pytest.raises(TimeoutError):
+            future.result(0)
+        server.gate.set()
+        assert future.result(timeout=30) == [{}]
+        assert future.done()
+        assert not future.cancel()
+        assert future.result() == [{}]
+    assert server.deadlines[0] is None or server.deadlines[0] > 1e9  # grpcio tells a request without a limit by either
+
+
+def test_a_request_that_is_cancelled(server: FakeServer, address: str) -> None:
+    server.gate.clear()
+    with client.Client(address, "add", "add_common") as caller:
+        future = caller.infer_async({"x": 1})
+        assert not future.cancelled()
+        assert future.cancel()
+        assert future.cancelled()
+        assert future.done()
+        answer = future.result()
+        assert isinstance(answer, dict)
+        assert answer["error"].startswith("Grpc Error, (1, 'cancelled'), ")
+
+
+def test_a_request_with_a_deadline(server: FakeServer, address: str) -> None:
+    server.gate.clear()
+    with client.Client(address, "add", "add_common") as caller:
+        answer = caller.infer({"x": 1}, timeout=0.2)
+        assert isinstance(answer, dict)
+        assert answer["error"].startswith("Grpc Error, (4, 'deadline exceeded'), ")
+        assert caller.infer_async({"x": 1}, timeout=0.2).result() == answer
+        server.gate.set()
+        server.reply = b"\x1a\x00"
+        assert caller.infer({"x": 1}, timeout=30) == [{}]
+    assert all(seconds is not None and seconds < 40 for seconds in server.deadlines)
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", True, float("nan"), float("inf")])
+def test_bad_timeouts(server: FakeServer, address: str, timeout: Any) -> None:
+    server.reply = b"\x1a\x00"
+    with client.Client(address, "add", "add_common") as caller:
+        for call in (caller.infer, caller.infer_async):
+            with pytest.raises(RuntimeError, match="'timeout' should be a number >= 0"):
+                call({"x": 1}, timeout=timeout)
+        future = caller.infer_async({"x": 1})
+        with pytest.raises(RuntimeError, match="'timeout' should be a number >= 0"):
+            future.result(timeout=timeout)
+        assert future.result() == [{}]
+    assert len(server.requests) == 1
+
+
+def test_an_answer_that_was_never_asked_for(address: str) -> None:
+    """A request above the limit of the client is answered without being sent."""
+    with client.Client(address, "add", "add_common") as caller:
+        future = caller.infer_async({"x": np.zeros(600 << 20, np.uint8)})
+    assert future.done()
+    assert not future.cancel()
+    answer = future.result(timeout=0)
+    assert isinstance(answer, dict)
+    assert answer["error"].startswith("Grpc Error, (8, 'resource exhausted'), ")
+
+
 def test_an_error_of_the_request(server: FakeServer, address: str) -> None:
     server.reply = b"\x22\x0a\x08\x02\x12\x06broken"
     with client.Client(address, "add", "add_common") as caller:
@@ -81,6 +158,77 @@ def test_grpc_errors_are_answers(server: FakeServer, address: str) -> None:
     with client.Client(address, "add", "add_common") as caller:
         assert caller.infer({"x": 1}) == {"error": "Grpc Error, (8, 'resource exhausted'), too large"}
         assert caller.infer_async({"x": 1}).result() == caller.infer({"x": 1})
+
+
+FAILED = b"\x22\x0a\x08\x02\x12\x06broken"  # an ErrorMsg with code 2
+FINE = b"\x22\x02\x08\x00"
+
+
+def raised(caller: client.Client) -> client.InferError:
+    """What infer() raises, which is what a future's result() raises."""
+    with pytest.raises(client.InferError) as later:
+        caller.infer_async({"x": 1}).result(raise_errors=True)
+    with pytest.raises(client.InferError) as at_once:
+        caller.infer({"x": 1}, raise_errors=True)
+    assert str(later.value) == str(at_once.value)
+    assert at_once.value.answer == caller.infer({"x": 1}) == caller.infer({"x": 1}, raise_errors=False)
+    copied = pickle.loads(pickle.dumps(at_once.value))
+    assert (str(copied), copied.code, copied.answer) == (str(at_once.value), at_once.value.code, at_once.value.answer)
+    return at_once.value
+
+
+def test_an_error_of_the_request_is_raised(server: FakeServer, address: str) -> None:
+    server.reply = FAILED
+    with client.Client(address, "add", "add_common") as caller:
+        error = raised(caller)
+    assert isinstance(error, RuntimeError)
+    assert (error.code, error.message, str(error)) == ("INVALID_ARGUMENT", "broken", "INVALID_ARGUMENT: broken")
+    assert error.instances == {}
+    assert error.answer == {"error": "broken"}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(1, "INTERNAL"), (3, "RESOURCE_EXHAUSTED"), (4, "UNAVAILABLE"), (5, "NOT_FOUND"), (77, "UNKNOWN")],
+)
+def test_codes_of_the_protocol(server: FakeServer, address: str, number: int, code: str) -> None:
+    server.reply = b"\x22\x0a\x08" + bytes([number]) + b"\x12\x06broken"
+    with client.Client(address, "add", "add_common") as caller:
+        assert raised(caller).code == code
+
+
+def test_errors_of_instances_are_raised_with_the_outputs_of_the_others(server: FakeServer, address: str) -> None:
+    server.reply = b"\x1a\x00" * 3 + FINE + FAILED + FAILED
+    with client.Client(address, "add", "add_common") as caller:
+        error = raised(caller)
+    assert str(error) == "2 of 3 instances failed; instance 1: INVALID_ARGUMENT: broken"
+    assert (error.code, error.message) == ("INVALID_ARGUMENT", "broken")
+    assert {index: (one.code, one.message) for index, one in error.instances.items()} == {
+        1: ("INVALID_ARGUMENT", "broken"),
+        2: ("INVALID_ARGUMENT", "broken"),
+    }
+    assert error.answer == [{}, {"error": "broken"}, {"error": "broken"}]
+
+
+def test_grpc_errors_are_raised(server: FakeServer, address: str) -> None:
+    server.refusal = (grpc.StatusCode.RESOURCE_EXHAUSTED, "too large")
+    with client.Client(address, "add", "add_common") as caller:
+        error = raised(caller)
+        assert (error.code, error.message) == ("RESOURCE_EXHAUSTED", "too large")
+        assert error.answer == {"error": "Grpc Error, (8, 'resource exhausted'), too large"}
+        with pytest.raises(client.InferError, match="RESOURCE_EXHAUSTED: Sent message larger than max"):
+            caller.infer({"x": np.zeros(600 << 20, np.uint8)}, raise_errors=True)
+
+
+def test_success_raises_nothing(server: FakeServer, address: str) -> None:
+    server.reply = b"\x1a\x00"
+    with client.Client(address, "add", "add_common") as caller:
+        assert caller.infer({"x": 1}, raise_errors=True) == [{}]
+        assert caller.infer_async({"x": 1}).result(raise_errors=True) == [{}]
+        for wrong in (None, 1, "yes"):
+            with pytest.raises(RuntimeError, match="'raise_errors' should be a bool"):
+                caller.infer({"x": 1}, raise_errors=wrong)  # type: ignore[call-overload]
+    assert len(server.requests) == 2
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
@@ -157,7 +305,7 @@ def test_the_import_loads_neither_grpc_nor_numpy() -> None:
 
 
 def test_the_import_is_quick() -> None:
-    """The contract's 150 ms, beyond what an empty interpreter takes; the best of five, for a busy machine."""
+    """150 ms at most, beyond what an empty interpreter takes; the best of five, for a busy machine."""
 
     def seconds(code: str) -> float:
         start = time.perf_counter()

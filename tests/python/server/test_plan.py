@@ -1,4 +1,4 @@
-"""From configs to plans: directories, versions, merged configs (api.md, sections 2 and 13)."""
+"""From configs to plans: directories, versions, merged configs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from servoir.server.config import ServableStartConfig
-from servoir.server.plan import make_plans, version_names
+from servoir.server.plan import make_plans
 
 
 @pytest.fixture
@@ -24,19 +24,6 @@ def models(tmp_path: Path) -> Path:
 
 def config(models: Path, name: str, **keywords: Any) -> ServableStartConfig:
     return ServableStartConfig(str(models), name, **keywords)
-
-
-@pytest.mark.parametrize(
-    ("names", "versions", "odd"),
-    [
-        ([], [], []),
-        (["1", "10", "2"], [1, 2, 10], []),
-        (["0", "00", "-1", "+1", "1.0", "x9", "9x", " 1", "", "1_0", "٣", "²"], [], []),
-        (["007", "7", "01"], [7], ["007", "01"]),
-    ],
-)
-def test_versions_among_names(names: list[str], versions: list[int], odd: list[str]) -> None:
-    assert version_names(names) == (versions, odd)
 
 
 def test_the_newest_version_is_taken(models: Path) -> None:

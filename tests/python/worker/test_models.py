@@ -1,24 +1,45 @@
-"""What the worker finds out about a loaded model, and the load message carried out (api.md, sections 4, 12 and 13)."""
+"""What the worker finds out about a loaded model, and the load message carried out."""
 
 from __future__ import annotations
 
 import sys
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servoir
-from servoir.backends.model import BackendError, batch_size
+from servoir.backends.batching import batch_size
+from servoir.backends.interface import Batching, Placement
+from servoir.control.messages import Load, Ready
 from servoir.encryption import DecryptionKey
+from servoir.errors import BackendError
+from servoir.servable import declarations
+from servoir.servable.models import Model
+from servoir.servable.spec import ServableSpec
+from servoir.server.fleet.served_version import load_message
+from servoir.server.fleet.worker_role import WorkerRole
 from servoir.server.plan import ServablePlan
-from servoir.server.register import Context, CPUDeviceInfo, declarations, declare_model
-from servoir.server.register.model import Model
-from servoir.server.worker_process import Worker, load_message
+from servoir.server.register import Context, CPUDeviceInfo, declare_model
 from servoir.worker import models
 from servoir.worker.load import load
+
+LOAD = Load(
+    servable_directory="",
+    name="",
+    version=3,
+    device_id=5,
+    device_type=None,
+    loads_models=True,
+    usable_cores=8.0,
+    sharing_workers=1,
+    threads=None,
+    spec=None,
+    dec_key=None,
+    dec_mode="AES-GCM",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +53,17 @@ class FakeSubgraph:
 
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
-    registered: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    batchings: list[Batching] = field(default_factory=list)
 
-    def register(self, runtime: Any, callee: int, **keywords: Any) -> None:
-        del runtime
-        self.registered.append((callee, keywords))
+    runs: int = 0
+
+    def execute_copied(self, inputs: Any) -> Any:
+        self.runs += 1
+        raise BackendError("it computes nothing")
+
+    def runnable(self, batching: Batching) -> FakeSubgraph:
+        self.batchings.append(batching)
+        return self
 
 
 def subgraph(inputs: list[Any], outputs: list[Any]) -> FakeSubgraph:
@@ -86,36 +113,44 @@ def test_models_whose_batch_dimension_is_wrong(
         models.max_batch(model, subgraphs)
 
 
-def test_ports_are_those_of_one_instance() -> None:
+def test_ports_are_those_of_the_model() -> None:
     model = declare_model("a", without_batch_dim_inputs=1)
     opened = models.LoadedFiles(model, [subgraph([[8, 4, -1], [3], None], [[8]])], 8, "fake 1.2")
     (ports,) = opened.loaded().subgraphs
-    assert [(port["shape"], port["batched"]) for port in ports.inputs] == [([4, -1], True), ([3], False), (None, True)]
-    assert [(port["name"], port["shape"], port["batched"]) for port in ports.outputs] == [("y0", [], True)]
+    assert [(port["shape"], port["batched"]) for port in ports.inputs] == [
+        ([8, 4, -1], True),
+        ([3], False),
+        (None, True),
+    ]
+    assert [(port["name"], port["shape"], port["batched"]) for port in ports.outputs] == [("y0", [8], True)]
     whole = models.LoadedFiles(declare_model("b", with_batch_dim=False), [subgraph([[8, 4]], [[2]])], 1, "fake 1.2")
     assert [port["shape"] for port in whole.loaded().subgraphs[0].inputs] == [[8, 4]]
 
 
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ({"threads": None, "usable_cores": 8.0, "sharing_workers": 2}, 2),
-        ({"threads": 5, "usable_cores": 8.0, "sharing_workers": 2}, 5),
-    ],
-)
-def test_threads_of_a_model(message: dict[str, Any], expected: int) -> None:
+@pytest.mark.parametrize(("threads", "expected"), [(None, 2), (5, 5)])
+def test_threads_of_a_model(threads: int | None, expected: int) -> None:
+    message = replace(LOAD, threads=threads, usable_cores=8.0, sharing_workers=2)
     assert models.threads_per_model(message, 2) == expected
 
 
 # ---- the load message
 
 
+def spec_of(ready: Ready) -> ServableSpec:
+    assert ready.spec is not None
+    return ready.spec
+
+
 class FakeRuntime:
     def __init__(self) -> None:
         self.functions: list[tuple[int, str, dict[str, Any]]] = []
+        self.models: list[tuple[int, Any, dict[str, Any]]] = []
 
     def add_function(self, callee: int, function: Callable[..., Any], **keywords: Any) -> None:
         self.functions.append((callee, function.__name__, keywords))
+
+    def add_python_model(self, callee: int, model: Any, **keywords: Any) -> None:
+        self.models.append((callee, model, keywords))
 
     def call_model(self, callee: int, instances: Any) -> Any:
         return tuple((callee, *instance) for instance in instances)
@@ -132,13 +167,13 @@ class FakeBackends(types.ModuleType):
         self.opened: list[FakeSubgraph] = []
 
     def open_model(
-        self, paths: list[str], model_format: Any, backend: Any, threads: int, device_id: Any, options: Any, key: Any
+        self, paths: list[str], model_format: Any, backend: Any, threads: int, placement: Any, options: Any, key: Any
     ) -> Any:
         self.keys.append(key)
-        self.calls.append((paths, model_format, backend, threads, device_id, options))
+        self.calls.append((paths, model_format, backend, threads, placement, options))
         made = [subgraph([[4, 2]], [[4]]) for _ in paths]
         self.opened += made
-        return types.SimpleNamespace(backend=backend or "fake", version="1.2", subgraphs=made)
+        return types.SimpleNamespace(backend=backend or "fake", version="1.2", subgraphs=made, refusals=())
 
 
 @pytest.fixture
@@ -172,12 +207,12 @@ names = iter(range(1000))
 
 
 @pytest.fixture
-def servable(tmp_path: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
+def servable(tmp_path: Path) -> Iterator[Callable[[str], Load]]:
     """servable(text): a servable on disk, with all files; returns the message that loads it."""
     path = list(sys.path)
     modules = set(sys.modules)
 
-    def make(text: str) -> dict[str, Any]:
+    def make(text: str) -> Load:
         name = f"servable{next(names)}"
         directory = tmp_path / name
         (directory / "3").mkdir(parents=True)
@@ -185,19 +220,7 @@ def servable(tmp_path: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
         (directory / "settings.json").touch()
         for file in ("first.onnx", "a.xml", "b.xml"):
             (directory / "3" / file).touch()
-        return {
-            "type": "load",
-            "servable_directory": str(tmp_path),
-            "name": name,
-            "version": 3,
-            "device_id": 5,
-            "device_type": None,
-            "loads_models": True,
-            "usable_cores": 8.0,
-            "sharing_workers": 1,
-            "threads": None,
-            "spec": None,
-        }
+        return replace(LOAD, servable_directory=str(tmp_path), name=name)
 
     yield make
     sys.path[:] = path
@@ -206,55 +229,66 @@ def servable(tmp_path: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
             del sys.modules[module]
 
 
-Servable = Callable[[str], dict[str, Any]]
+Servable = Callable[[str], Load]
 
 
 def test_load(servable: Servable, fake_backends: FakeBackends, tmp_path: Path) -> None:
     message = servable(PLAIN)
     runtime: Any = FakeRuntime()
     ready = load(message, runtime)
-    directory = tmp_path / message["name"]
+    directory = tmp_path / message.name
     assert fake_backends.calls == [
-        ([str(directory / "3" / "first.onnx")], "ONNX", "onnxruntime", 4, 5, {}),
+        ([str(directory / "3" / "first.onnx")], "ONNX", "onnxruntime", 4, Placement("cpu", 5), {}),
         (
             [str(directory / "3" / "a.xml"), str(directory / "3" / "b.xml")],
             None,
             None,
             4,
-            5,
+            Placement("cpu", 5),
             {"config_file": str(directory / "settings.json")},
         ),
     ]
-    assert (ready["functions"], ready["models"], ready["threads"]) == ([3, 4], [0, 1, 2], 4)
-    assert ready["backends"] == ["fake 1.2", "onnxruntime 1.2"]
-    assert [callee["max_batch"] for callee in ready["spec"]["callees"]] == [4, 4, 4, 4, 256]
+    assert (ready.functions, ready.models, ready.threads) == ((3, 4), (0, 1, 2), 4)
+    assert ready.backends == ("fake 1.2", "onnxruntime 1.2")
+    assert [callee["max_batch"] for callee in spec_of(ready)["callees"]] == [4, 4, 4, 4, 256]
     assert runtime.functions == [
-        (3, "many", {"inputs": 1, "outputs": 1, "batched": True, "name": "many"}),
-        (4, "one", {"inputs": 1, "outputs": 1, "batched": False, "name": "one"}),
+        (3, "many", {"inputs": 1, "outputs": 1, "batched": True, "rerun": True, "name": "many"}),
+        (4, "one", {"inputs": 1, "outputs": 1, "batched": False, "rerun": True, "name": "one"}),
     ]
-    keywords = {"max_batch": 4, "with_batch_dim": True, "unbatched_inputs": ()}
-    assert [made.registered for made in fake_backends.opened] == [[(k, keywords)] for k in range(3)]
-    second: Model = sys.modules[f"{message['name']}.servable_config"].second
+    keywords = {"max_batch": 4, "with_batch_dim": True, "unbatched_inputs": (), "unbatched_outputs": ()}
+    assert runtime.models == [(k, made, keywords) for k, made in enumerate(fake_backends.opened)]
+    assert [made.batchings for made in fake_backends.opened] == [[Batching(4)]] * 3
+    second: Model = sys.modules[f"{message.name}.servable_config"].second
     assert second.call(7, subgraph=1) == 2  # the callee, says the fake runtime
+
+
+def test_trials_are_told_and_left_out(servable: Servable, fake_backends: FakeBackends) -> None:
+    told: list[str | None] = []
+    runtime: Any = FakeRuntime()
+    load(servable(PLAIN), runtime, told.append)
+    assert told == ["first.onnx", None, "a.xml;b.xml", None]
+    assert [made.runs > 0 for made in fake_backends.opened] == [True, True, True]
+    told.clear()
+    load(replace(servable(PLAIN), untried=("a.xml;b.xml",)), runtime, told.append)
+    assert told == ["first.onnx", None]
+    assert [made.runs > 0 for made in fake_backends.opened[3:]] == [True, False, False]
 
 
 def test_the_key_of_encrypted_models(servable: Servable, fake_backends: FakeBackends) -> None:
     runtime: Any = FakeRuntime()
     load(servable(PLAIN), runtime)
     assert fake_backends.keys == [None, None]
-    message = servable(PLAIN) | {"dec_key": "0102" * 8, "dec_mode": "AES-CBC"}
-    load(message, runtime)
+    load(replace(servable(PLAIN), dec_key=b"\1\2" * 8, dec_mode="AES-CBC"), runtime)
     assert fake_backends.keys[2:] == [DecryptionKey(b"\1\2" * 8, "AES-CBC")] * 2
-    assert "dec_key" not in message
 
 
 @pytest.mark.parametrize("loads_models", [True, False])
 def test_only_workers_with_models_are_told_the_key(loads_models: bool) -> None:
     plan = ServablePlan("/models", "add", 1, (), None, 1, b"0123456789abcdef", "AES-CBC")
-    worker = Worker(plan, None, 0, loads_models=loads_models)
-    message = load_message(worker, usable_cores=1.0, sharing_workers=1, threads=None, spec=None)
-    assert message["dec_key"] == (b"0123456789abcdef".hex() if loads_models else None)
-    assert message["dec_mode"] == "AES-CBC"
+    role = WorkerRole(plan, None, 0, loads_models=loads_models)
+    message = load_message(role, usable_cores=1.0, sharing_workers=1, threads=None, spec=None)
+    assert message.dec_key == (b"0123456789abcdef" if loads_models else None)
+    assert message.dec_mode == "AES-CBC"
 
 
 def test_threads_and_device_settings_of_the_context(servable: Servable, fake_backends: FakeBackends) -> None:
@@ -297,28 +331,21 @@ def test_the_info_of_the_cpu_is_taken_whatever_the_cpu_is_called(
         "CONTEXT.append_device_info(register.GPUDeviceInfo(precision_mode='fp16'))\n"
         "CONTEXT.append_device_info(register.CPUDeviceInfo(precision_mode='origin'))\n"
     )
-    load(servable(text + CONFIG) | {"device_type": device_type}, FakeRuntime())  # type: ignore[arg-type]
+    load(replace(servable(text + CONFIG), device_type=device_type), FakeRuntime())  # type: ignore[arg-type]
     assert fake_backends.calls[1][-1]["precision_mode"] == "origin"
 
 
 def test_an_extra_worker_takes_the_graph_from_the_server(servable: Servable, fake_backends: FakeBackends) -> None:
     message = servable(PLAIN)
-    spec = load(message, FakeRuntime())["spec"]  # type: ignore[arg-type]
+    spec = load(message, FakeRuntime()).spec  # type: ignore[arg-type]
     fake_backends.calls.clear()
-    del sys.modules[f"{message['name']}.servable_config"]
+    del sys.modules[f"{message.name}.servable_config"]
     runtime: Any = FakeRuntime()
-    ready = load(message | {"loads_models": False, "device_id": None, "spec": spec}, runtime)
+    ready = load(replace(message, loads_models=False, device_id=None, spec=spec), runtime)
     assert fake_backends.calls == []
-    assert ready == {
-        "type": "ready",
-        "spec": None,
-        "functions": [3, 4],
-        "models": [],
-        "threads": None,
-        "backends": [],
-    }
+    assert ready == Ready(spec=None, functions=(3, 4), models=(), threads=None, backends=())
     assert [function[:2] for function in runtime.functions] == [(3, "many"), (4, "one")]
-    second: Model = sys.modules[f"{message['name']}.servable_config"].second
+    second: Model = sys.modules[f"{message.name}.servable_config"].second
     assert second.call(7, subgraph=1) == 2
 
 
@@ -335,8 +362,8 @@ def test_an_extra_worker_with_another_configuration_fails(
     servable: Servable, fake_backends: FakeBackends, before: str, after: str
 ) -> None:
     del fake_backends
-    spec = load(servable(PLAIN), FakeRuntime())["spec"]  # type: ignore[arg-type]
-    message = servable(PLAIN.replace(before, after)) | {"loads_models": False, "spec": spec}
+    spec = load(servable(PLAIN), FakeRuntime()).spec  # type: ignore[arg-type]
+    message = replace(servable(PLAIN.replace(before, after)), loads_models=False, spec=spec)
     with pytest.raises(RuntimeError, match="declares other methods"):
         load(message, FakeRuntime())  # type: ignore[arg-type]
 
@@ -354,9 +381,9 @@ def test_what_is_missing_on_disk(
     servable: Servable, fake_backends: FakeBackends, tmp_path: Path, version: int, remove: str | None, text: str
 ) -> None:
     del fake_backends
-    message = servable(PLAIN) | {"version": version}
+    message = replace(servable(PLAIN), version=version)
     if remove is not None:
-        path = tmp_path / message["name"] / remove
+        path = tmp_path / message.name / remove
         path.rename(tmp_path / "elsewhere")
     with pytest.raises(RuntimeError, match=text):
         load(message, FakeRuntime())  # type: ignore[arg-type]
@@ -364,7 +391,7 @@ def test_what_is_missing_on_disk(
 
 def test_a_servable_without_models_needs_no_version_directory(servable: Servable, tmp_path: Path) -> None:
     text = "from servoir.server import register\n@register.register_method('y')\ndef m(x):\n    return x\n"
-    message = servable(text) | {"version": 9}
+    message = replace(servable(text), version=9)
     ready = load(message, FakeRuntime())  # type: ignore[arg-type]
-    assert (ready["spec"]["version"], ready["functions"], ready["models"]) == (9, [], [])
+    assert (spec_of(ready)["version"], ready.functions, ready.models) == (9, (), ())
     assert str(tmp_path) == sys.path[-1]

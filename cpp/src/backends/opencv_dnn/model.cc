@@ -38,7 +38,7 @@ std::uint32_t dtype_of(int opencv) {
   return found == kElements.end() ? SERVOIR_UNKNOWN_TYPE : found->dtype;
 }
 
-// What OpenCV logs while this thread reads a model; null: nobody wants it.
+// What OpenCV logs while this thread reads a model; null: it is dropped.
 thread_local std::string* t_messages = nullptr;
 
 void keep_message(cv::utils::logging::LogLevel /*level*/, const char* /*tag*/, const char* /*file*/, int /*line*/,
@@ -60,7 +60,8 @@ class Messages {
   Messages(const Messages&) = delete;
   Messages& operator=(const Messages&) = delete;
 
-  // In one line. Of operators that it does not have OpenCV gives a list, with advice that does not fit here before it.
+  // The text is cut to one line. For operators that it does not have OpenCV gives a list, after advice that does not
+  // fit here.
   [[nodiscard]] std::string reason() const {
     static constexpr std::string_view kMissing = "Unsupported operations:";
     std::string line;
@@ -88,7 +89,7 @@ std::string reason_of(const cv::Exception& error) {
   return text;
 }
 
-// Runs what may throw; nothing leaves the plug-in but a Failure.
+// Runs a function that may throw; only a Failure leaves the plug-in.
 template <typename Work>
 Failure guarded(std::uint32_t code, const std::string& what, const Work& work) {
   try {
@@ -251,7 +252,7 @@ Failure Instance::set_input(std::size_t index, const servoir_buffer& buffer) {
   std::array<int, SERVOIR_MAX_RANK> dims{};
   for (std::uint32_t d = 0; d < buffer.rank; ++d) {
     const std::int64_t wanted = port.description.dims[d];
-    // OpenCV takes any shape, and may read beyond the input's end for a wrong one.
+    // OpenCV takes any shape, and may read beyond the input's end if the shape is wrong.
     if (buffer.dims[d] < 0 || buffer.dims[d] > INT_MAX || (wanted != SERVOIR_DYNAMIC && buffer.dims[d] != wanted)) {
       return wrong(
           "has " + std::to_string(buffer.dims[d]) + " in dimension " + std::to_string(d) +
@@ -268,7 +269,7 @@ Failure Instance::set_input(std::size_t index, const servoir_buffer& buffer) {
 Failure Instance::give_output(std::size_t index, servoir_buffer* buffer) {
   const Port& port = model_.outputs_[index];
   cv::Mat& result = outputs_[index];
-  // Half precision is computed, and given, in single.
+  // OpenCV computes half precision in single precision, and gives the results as such.
   if (result.type() != port.type) result.convertTo(result, port.type);
   if (!result.isContinuous()) result = result.clone();
   const cv::MatShape shape = result.shape();

@@ -2,8 +2,8 @@
 //
 // A Model keeps the file and what it says of its inputs and outputs; it is not changed after open(). An Instance has a
 // network of its own (one is made for one batch at a time). Inputs are handed over where they lie; OpenCV keeps outputs
-// in tensors of its own, from where they are copied into the caller's rooms, or which the caller reads where he gave
-// none. OpenCV is linked into the plug-in, so there is no runtime to look for; its number of threads is one for the
+// in tensors of its own, from where they are copied into the caller's rooms, or which the caller reads where it gave
+// no room. OpenCV is linked into the plug-in, so there is no runtime to look for; its number of threads is one for the
 // process, and set before each batch.
 #pragma once
 
@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "../plugin/plugin.h"
+#include "plugin/plugin.h"
 #include "servoir/backend.h"
 
 namespace servoir::opencv_dnn {

@@ -1,5 +1,5 @@
 // The OpenCV DNN plug-in. There is no library to look for: OpenCV is part of the plug-in.
-#include "../plugin/plugin.h"
+#include "plugin/plugin.h"
 
 #include <opencv2/core.hpp>
 

@@ -24,7 +24,7 @@ Api::~Api() {
 }
 
 bool Api::read_version(std::string* why) {
-  // Before all else, so that what is refused is refused with its version.
+  // This comes first, so that every refusal can name the version.
   const auto version_of = reinterpret_cast<decltype(ov_get_openvino_version)>(::dlsym(library_, kVersionFunction));
   const auto free_version = reinterpret_cast<decltype(ov_version_free)>(::dlsym(library_, "ov_version_free"));
   if (version_of == nullptr || free_version == nullptr) {
@@ -81,6 +81,15 @@ bool Api::verify_types(std::string* why) const {
     }
   }
   return true;
+}
+
+ov_status_e Api::shape_of(const ov_tensor_t* tensor, std::size_t element_bytes, ov_shape_t* shape) const {
+  const ov_status_e status = ov_tensor_get_shape(tensor, shape);
+  if (status == ov_status_e::OK) return status;
+  std::size_t bytes = 0;  // of the one element
+  if (ov_tensor_get_byte_size(tensor, &bytes) != ov_status_e::OK || bytes != element_bytes) return status;
+  *shape = {};
+  return ov_status_e::OK;
 }
 
 std::string Api::reason(ov_status_e status) const {

@@ -1,12 +1,14 @@
 // OpenVINO's C functions, resolved when the plug-in is initialised.
 //
-// The plug-in is compiled against the headers of some OpenVINO release and used with another one, so it takes from the
-// headers only what has been the same since 2024.6: the signatures below, ov_shape_t, ov_partial_shape_t, ov_version_t.
-// Numbers of enumerations are not (see element_types.h). An Api is never changed after open(); any thread may use it.
+// The plug-in is compiled against the headers of some OpenVINO release and used with another release, so it takes from
+// the headers only what has been the same since 2024.6: the signatures below, ov_shape_t, ov_partial_shape_t,
+// ov_version_t. Numbers of enumerations are not (see element_types.h). An Api is never changed after open(); any thread
+// may use it.
 #pragma once
 
 #include <openvino/c/openvino.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,7 +39,6 @@ namespace servoir::openvino {
   X(ov_port_get_partial_shape)                   \
   X(ov_port_get_element_type)                    \
   X(ov_partial_shape_free)                       \
-  X(ov_rank_is_dynamic)                          \
   X(ov_shape_free)                               \
   X(ov_compiled_model_free)                      \
   X(ov_compiled_model_create_infer_request)      \
@@ -72,6 +73,8 @@ class Api {
 
   [[nodiscard]] const std::string& version() const { return version_; }
   [[nodiscard]] const ElementTypes& types() const { return *types_; }
+  // ov_tensor_get_shape(), also for tensors without dimensions, which that function refuses.
+  [[nodiscard]] ov_status_e shape_of(const ov_tensor_t* tensor, std::size_t element_bytes, ov_shape_t* shape) const;
   // Why the call that returned `status` failed: the runtime's message if it has one, else the status in words.
   [[nodiscard]] std::string reason(ov_status_e status) const;
 
@@ -87,7 +90,7 @@ class Api {
   const ElementTypes* types_ = nullptr;
 };
 
-// Owns an object of OpenVINO's, freed by the function of its kind.
+// Owns an object of OpenVINO's C interface, which the function for its type frees.
 template <typename T>
 class Handle {
  public:

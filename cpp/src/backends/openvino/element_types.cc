@@ -19,7 +19,9 @@ constexpr ElementTypes table(std::uint32_t boolean) {
             {SERVOIR_UINT8, boolean + 15, 1},
             {SERVOIR_UINT16, boolean + 16, 2},
             {SERVOIR_UINT32, boolean + 17, 4},
-            {SERVOIR_UINT64, boolean + 18, 8}}}};
+            {SERVOIR_UINT64, boolean + 18, 8},
+            // After float32 itself, as it has the same dtype.
+            {SERVOIR_FLOAT32, boolean + 1, 2, true}}}};
 }
 
 constexpr ElementTypes kWithUndefined = table(2);

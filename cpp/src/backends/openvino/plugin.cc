@@ -1,5 +1,5 @@
 // The OpenVINO plug-in: its C library, opened when the plug-in is told where it is.
-#include "../plugin/plugin.h"
+#include "plugin/plugin.h"
 
 #include <utility>
 
@@ -55,7 +55,7 @@ Failure initialise(const char* library, std::unique_ptr<plugin::Runtime>* runtim
   return {};
 }
 
-// The wheels have only the name with the version.
+// OpenVINO's wheels have the library only under the name with the version.
 constexpr const char* kLibraries[] = {"libopenvino_c.so", "libopenvino_c.so.*", nullptr};
 constexpr const char* kSymbols[] = {kVersionFunction, nullptr};
 

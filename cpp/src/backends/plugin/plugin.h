@@ -2,8 +2,8 @@
 // plugin.cc puts the C functions of servoir/backend.h on top; it is compiled into each plug-in, which then says with
 // kPlugin what it is.
 //
-// Called by one thread at a time for each object, with no exception let out (plugin.cc ends the process if there is
-// one). A model outlives its instances, a runtime its models.
+// Called by one thread at a time for each object, which lets no exception out (plugin.cc ends the process if there is
+// an exception). A model outlives its instances, a runtime its models.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace servoir::plugin {
 
-// Empty: all is well. Else what went wrong, and the code for it.
+// What went wrong, and its code; empty if all is well.
 struct Failure {
   std::uint32_t code = SERVOIR_OK;
   std::string text;
@@ -32,7 +32,7 @@ class Instance {
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
 
-  // As execute() of backend.h.
+  // See execute() in backend.h.
   virtual Failure execute(const servoir_buffer* inputs, std::uint64_t input_count, servoir_buffer* outputs,
                           std::uint64_t output_count) = 0;
 };

@@ -25,6 +25,7 @@
 
 #include "discovery/plugin_table.h"
 #include "discovery/trial.h"
+#include "discovery/trial_report.h"
 #include "servoir/backend.h"
 
 namespace {
@@ -33,15 +34,15 @@ void write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = ::write(servoir::kTrialReportFd, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) ::_exit(1);  // nobody listens
+    if (written <= 0) ::_exit(1);  // the server has closed the pipe
     text.remove_prefix(static_cast<std::size_t>(written));
   }
 }
 
-void tell(const std::string& key, const std::string& text) { write_all(key + ' ' + text.c_str() + '\0'); }
+void tell(std::string_view key, const std::string& text) { write_all(servoir::trial_record(key, text)); }
 
 [[noreturn]] void end() {
-  write_all(std::string(servoir::kTrialReportEnd) + '\0');
+  write_all(servoir::kTrialReportEnd);
   ::_exit(0);
 }
 

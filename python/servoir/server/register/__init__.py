@@ -7,8 +7,8 @@
 ...     return register.add_stage(model, x1, x2, outputs_count=1)
 """
 
-from servoir.server.register.context import AscendDeviceInfo, Context, CPUDeviceInfo, GPUDeviceInfo
-from servoir.server.register.deprecated import (
+from servoir.servable.context import AscendDeviceInfo, Context, CPUDeviceInfo, GPUDeviceInfo
+from servoir.servable.deprecated import (
     AclOptions,
     GpuOptions,
     call_postprocess,
@@ -18,8 +18,8 @@ from servoir.server.register.deprecated import (
     call_servable,
     declare_servable,
 )
-from servoir.server.register.method import add_stage, register_method
-from servoir.server.register.model import Model, declare_model
+from servoir.servable.methods import add_stage, register_method
+from servoir.servable.models import Model, declare_model
 
 __all__ = [
     "AclOptions",

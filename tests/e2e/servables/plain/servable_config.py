@@ -262,6 +262,15 @@ def total(x):
     return register.add_stage(total_of, x, outputs_count=1)
 
 
+def sizes_of(instances):
+    return [np.int64(x.size) for (x,) in instances]
+
+
+@register.register_method(output_names=["size"])
+def size(x):
+    return register.add_stage(sizes_of, x, outputs_count=1, batch_size=64)
+
+
 def zeros_of(count):
     return np.zeros(int(count.reshape(-1)[0]), np.float32)
 
@@ -270,3 +279,13 @@ def zeros_of(count):
 def zeros(count):
     """A small request with a large answer."""
     return register.add_stage(zeros_of, count, outputs_count=1)
+
+
+def rows_without_columns(count):
+    return np.empty((int(count.reshape(-1)[0]), 0), np.float32)
+
+
+@register.register_method(output_names=["y"])
+def empty_rows(count):
+    """An answer without any bytes, of as many rows as the request says."""
+    return register.add_stage(rows_without_columns, count, outputs_count=1)

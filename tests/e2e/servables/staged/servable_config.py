@@ -1,4 +1,4 @@
-"""Stages and model calls as the contract has them: batches, order, models with and without a batch dimension."""
+"""Stages and model calls: batches, order, models with and without a batch dimension."""
 
 import os
 import sys
@@ -78,7 +78,7 @@ def count_end(instances):
 
 @register.register_method(output_names=["start", "end"])
 def counts(x):
-    """batch_size=0 before models of batch sizes 2 and 5, and behind them."""
+    """batch_size=0 before models of batch sizes 2 and 5, and after them."""
     y, start = register.add_stage(count_start, x, outputs_count=2, batch_size=0)
     y = register.add_stage(pairs, y, y, outputs_count=1)
     y = register.add_stage(fives, y, y, outputs_count=1)
@@ -129,8 +129,8 @@ def hold(directory):
     return register.add_stage(wait_until_released, directory, outputs_count=1)
 
 
-threads = []
-runs = []
+threads: list = []
+runs: list = []
 
 
 def early(x):

@@ -1,4 +1,4 @@
-"""For the contract's tests: values that functions return, stages that fail, output and environment of a worker."""
+"""Values that functions return, stages that fail, output and environment of a worker."""
 
 import os
 import sys
@@ -34,18 +34,25 @@ RETURNED = {
     "asnumpy": Foreign(),
     "[0]": np.zeros(0, np.int16),
     "[2, 0]": np.zeros((2, 0), np.float64),
+    "[1, 2, 0, 1]": np.zeros((1, 2, 0, 1), np.float32),
     "in a list": [np.float32(3)],
+    "0-d unicode array": np.array("Grüße"),
+    "unicode array": np.array(["a", "Grüße", ""]),
+    "unicode matrix": np.array([["a", "b"], ["c", "d"], ["e", "f"]])[::2].T,
+    "array of bytes": np.array([b"a", b"\xff"]),
+    "array of str objects": np.array(["a", "bc"], object),
+    "array of bytes objects": np.array([[b"\x00\xff", b""]], object),
+    "no texts": np.zeros((2, 0), "U3"),
     # and what cannot be returned
     "None": None,
     "dtype": np.dtype("float32"),
     "complex": 1j,
     "complex array": np.array([1j]),
     "object array": np.array([None]),
-    "unicode array": np.array(["a"]),
+    "mixed object array": np.array(["a", b"a"], object),
     "datetime array": np.array(["2020"], "datetime64[D]"),
     "dict": {"y": 1},
     "large int": 2**63,
-    "[1, 2, 0, 1]": np.zeros((1, 2, 0, 1), np.float32),
     "surrogate": "\ud800",
     "two values": (1, 2),
     "no value": (),
@@ -75,6 +82,30 @@ def returned_as_it_came(x):
 def untouched(x):
     """No stage at all."""
     return x
+
+
+def describe_texts(x):
+    """Type, shape and elements of what a function gets."""
+    if isinstance(x, str):
+        return f"str {x!r}"
+    return f"{x.dtype}{list(x.shape)} {type(x.flat[0]).__name__} {x.tolist()}"
+
+
+@register.register_method(output_names=["kind", "same"])
+def texts(x):
+    kind = register.add_stage(describe_texts, x, outputs_count=1)
+    same = register.add_stage(keep, x, outputs_count=1)
+    return kind, same
+
+
+def join_texts(instances):
+    return [("+".join(x), np.int64(len(instances))) for (x,) in instances]
+
+
+@register.register_method(output_names=["joined", "batch"])
+def joined(x):
+    """Waits for two instances; each is an array of str."""
+    return register.add_stage(join_texts, x, outputs_count=2, batch_size=2, max_queue_delay=5)
 
 
 def refuse_negative(x):

@@ -1,0 +1,10 @@
+// The clock of deadlines, timers and delays.
+#pragma once
+
+#include <chrono>
+
+namespace servoir {
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace servoir

@@ -1,0 +1,1 @@
+"""What server and worker tell each other over the control socket."""

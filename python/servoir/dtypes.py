@@ -1,0 +1,13 @@
+"""The element types of tensors, by the names that NumPy, models and REST use for them.
+
+They are in the order of their numbers in the core (cpp/src/tensor/dtype.h) and in the messages of the Predict call,
+which count from 1. What the core has besides these cannot be served yet.
+"""
+
+from __future__ import annotations
+
+DTYPES = (
+    *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+    *("float16", "float32", "float64"),
+)
+TEXTS = ("str", "bytes")

@@ -1,0 +1,297 @@
+// A simulation of the scheduler in virtual time: random servables, requests, batches, deaths of workers, cancels,
+// deadlines and little memory, from a seed. Whatever happens, every request is answered once and right, and nothing is
+// left allocated.
+//
+// SERVOIR_SIMULATION_SEEDS=N runs N seeds; a failure names its seed, which SERVOIR_SIMULATION_FIRST=SEED runs first.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <random>
+#include <set>
+
+#include "servable_fixture.h"
+
+namespace servoir {
+namespace {
+
+using std::chrono::microseconds;
+
+// Every instance has a number of its own as its value. Some numbers stand for what goes wrong with it.
+constexpr float kDeadly = -1;   // below zero: it ends any worker that runs it
+constexpr int kFailsEvery = 9;  // of so many numbers: the worker says that it failed
+
+class Simulation : public SchedulerTest {
+ public:
+  explicit Simulation(unsigned seed) : SchedulerTest(seed % 5 == 0 ? 3U << 20U : 64U << 20U), random_(seed) {
+    virtual_now = Clock::time_point(std::chrono::hours(1));
+    deaths_happen_ = seed % 2 == 0;
+    delays_happen_ = seed % 3 == 0;
+    for (std::uint32_t s = 0, n = 1 + pick(2); s < n; ++s) make_servable(s);
+    for (int i = 0; i < 60; ++i) after(pick(40'000), [this] { arrive(); });
+    if (pick(4) == 0) scheduler->set_max_enqueued_requests(10);
+  }
+  ~Simulation() override { open_.clear(); }
+  void TestBody() override {}
+
+  void run() {
+    for (int steps = 0; !events_.empty() && !::testing::Test::HasFailure(); ++steps) {
+      ASSERT_LT(steps, 100'000) << "it never comes to an end";
+      const auto next = events_.begin();
+      virtual_now = std::max(virtual_now, next->first);
+      const std::function<void()> event = std::move(next->second);
+      events_.erase(next);
+      event();
+      turn();
+    }
+    for (const auto& [request, known] : open_) ADD_FAILURE() << "a request of " << request->instances << " is lost";
+    open_.clear();
+    answered.clear();
+    for (Servable& servable : servables_) {
+      scheduler->withdraw(servable.id, "");
+      for (Worker& worker : servable.workers) worker.lane = nullptr;
+    }
+    ended_.clear();
+    EXPECT_EQ(arena->usage().blocks, 0U);
+  }
+
+ private:
+  struct Worker {
+    std::unique_ptr<FakeLane> lane;  // null while it is dead
+    AttachmentId attachment = 0;
+    bool busy = false;
+  };
+  struct Servable {
+    ServableId id = 0;
+    std::string name;
+    std::vector<CalleeSpec> callees;
+    std::vector<std::vector<std::uint32_t>> methods;  // the callee of each stage
+    std::vector<Worker> workers;
+  };
+  struct Known {
+    Servable* servable = nullptr;
+    std::vector<float> values;
+    float stages = 0;
+    bool cancelled = false;
+    std::uint64_t number = 0;
+    std::size_t overtaken = 0;  // batches of younger requests only, posted while all of it waited
+  };
+
+  std::uint32_t pick(std::uint32_t below) {
+    return std::uniform_int_distribution<std::uint32_t>(0, below - 1)(random_);
+  }
+  void after(std::uint32_t us, std::function<void()> event) {
+    events_.emplace(virtual_now + microseconds(us), std::move(event));
+  }
+
+  void make_servable(std::uint32_t number) {
+    Servable made;
+    made.name = "s" + std::to_string(number);
+    for (std::uint32_t c = 0, n = 1 + pick(3); c < n; ++c) {
+      CalleeSpec callee = pick(2) == 0 ? function_callee("f" + std::to_string(c), 1, 1, 1 + pick(8))
+                                       : model_callee("k" + std::to_string(c), {kDynamic}, 1 + pick(8));
+      callee.called_singly = callee.kind == CalleeSpec::Kind::kFunction && pick(2) == 0;
+      callee.rerun = pick(8) != 0;
+      if (delays_happen_) callee.max_queue_delay = microseconds(pick(3) * 2000);
+      made.callees.push_back(callee);
+    }
+    std::vector<MethodSpec> methods;
+    for (std::uint32_t m = 0, n = 1 + pick(3); m < n; ++m) {
+      made.methods.emplace_back();
+      for (std::uint32_t s = 0, stages = 1 + pick(3); s < stages; ++s) {
+        made.methods.back().push_back(pick(static_cast<std::uint32_t>(made.callees.size())));
+      }
+      methods.push_back(chain("m" + std::to_string(m), made.methods.back()));
+    }
+    made.id = publish(made.callees, methods, 1, made.name);
+    made.workers.resize(1 + pick(2));
+    servables_.push_back(std::move(made));
+    for (std::size_t w = 0; w < servables_.back().workers.size(); ++w) start_worker(servables_.size() - 1, w);
+  }
+
+  void start_worker(std::size_t servable, std::size_t number) {
+    Servable& of = servables_[servable];
+    Worker& worker = of.workers[number];
+    worker.lane = std::make_unique<FakeLane>();
+    worker.busy = false;
+    std::vector<std::uint32_t> all;
+    for (std::uint32_t c = 0; c < of.callees.size(); ++c) all.push_back(c);
+    worker.attachment = attach(of.id, worker.lane.get(), all, "worker " + std::to_string(++started_));
+  }
+
+  void arrive() {
+    Servable& of = servables_[pick(static_cast<std::uint32_t>(servables_.size()))];
+    const std::uint32_t m = pick(static_cast<std::uint32_t>(of.methods.size()));
+    const auto method = scheduler->find(of.name, 0, "m" + std::to_string(m));
+    ASSERT_TRUE(method.ok());
+    const std::uint32_t instances = 1 + pick(pick(4) == 0 ? 30 : 3);
+    auto made = std::make_shared<Request>(*method, instances);
+    Known known{&of, {}, static_cast<float>(of.methods[m].size()), false, ++requests_, 0};
+    for (std::uint32_t i = 0; i < instances; ++i) {
+      // Whole numbers as large as these are exact in float32.
+      const bool deadly = deaths_happen_ && pick(40) == 0;
+      known.values.push_back(deadly ? (pick(2) == 0 ? kDeadly : -static_cast<float>(++values_)) * 1000
+                                    : static_cast<float>(++values_) * 8);
+      const std::uint64_t elements = 1 + pick(pick(3) == 0 ? 3 : 1);
+      const auto place = slabs->reserve({method.value()->homes[0].slab_consumer, elements * 4}, 1,
+                                        method.value()->homes[0].batch_rows);
+      if (!place.ok()) return;  // the reader refuses the request
+      for (std::uint64_t e = 0; e < elements; ++e) std::memcpy(place->data + 4 * e, &known.values.back(), 4);
+      made->at(0, i) = {
+          place->block, place->offset, elements * 4, DataType::kFloat32, {static_cast<std::int64_t>(elements)}};
+    }
+    if (pick(5) == 0) made->info.deadline = virtual_now + microseconds(pick(30'000));
+    made->answer = [this](const std::shared_ptr<Request>& done, bool last) {
+      EXPECT_TRUE(last);
+      check_answer(*done);
+      EXPECT_EQ(open_.erase(done), 1U) << "answered twice";
+    };
+    open_.emplace(made, known);
+    scheduler->submit(made);
+    if (pick(8) == 0) {
+      after(pick(20'000), [this, weak = std::weak_ptr<Request>(made)] {
+        const auto request = weak.lock();
+        if (request == nullptr || !open_.contains(request)) return;
+        open_.at(request).cancelled = true;
+        scheduler->cancel(request, Status::Cancelled("gone"));
+      });
+    }
+  }
+
+  [[nodiscard]] bool fails(float value) const { return value > 0 && static_cast<int>(value / 8) % kFailsEvery == 0; }
+
+  void check_answer(const Request& request) {
+    const auto found =
+        std::find_if(open_.begin(), open_.end(), [&](const auto& o) { return o.first.get() == &request; });
+    ASSERT_NE(found, open_.end()) << "answered twice";
+    const Known& known = found->second;
+    EXPECT_LE(known.overtaken, kMostOvertaken) << "request " << known.number;
+    if (!request.failure.ok()) {
+      const Code code = request.failure.code();
+      const bool late = request.info.deadline <= virtual_now;
+      EXPECT_TRUE(known.cancelled ? code == Code::kCancelled
+                                  : (late && code == Code::kDeadlineExceeded) || code == Code::kResourceExhausted)
+          << request.failure.message();
+      return;
+    }
+    for (std::uint32_t i = 0; i < request.instances; ++i) {
+      const float value = known.values[i];
+      const Status& error = request.errors[i];
+      if (error.ok()) {
+        EXPECT_TRUE(value > 0 && !fails(value)) << value;
+        EXPECT_EQ(output(request, i), value + known.stages);
+        continue;
+      }
+      const bool said = error.message().find("no such number") != std::string_view::npos;
+      const bool not_rerun = error.message().find("rerun=False") != std::string_view::npos;
+      const bool no_room = error.code() == Code::kResourceExhausted;
+      EXPECT_TRUE(value < 0 || (said && fails(value)) || not_rerun || no_room || killed_alone_[value] > 0)
+          << value << ": " << error.message();
+    }
+  }
+
+  // What the event loop does at the end of a turn, and the workers that have got something to do.
+  void turn() {
+    scheduler->pump();
+    tick(virtual_now);
+    for (const auto& [id, at] : wakes) {
+      if (alarms_.insert(at).second) events_.emplace(at, [] {});
+    }
+    for (std::size_t s = 0; s < servables_.size(); ++s) {
+      count_overtaking(servables_[s]);
+      for (std::size_t w = 0; w < servables_[s].workers.size(); ++w) {
+        Worker& worker = servables_[s].workers[w];
+        if (worker.lane == nullptr || worker.busy || worker.lane->tasks.empty()) continue;
+        worker.busy = true;
+        after(50 + pick(3000), [this, s, w] { finish_task(s, w); });
+      }
+    }
+  }
+
+  // Posted batches are looked at once; a request waits if no lane holds a row of it.
+  void count_overtaking(Servable& of) {
+    if (deaths_happen_ || delays_happen_) return;
+    std::set<float> held;
+    std::vector<std::vector<std::uint64_t>> posted;
+    for (Worker& worker : of.workers) {
+      for (const RunTask& task : worker.lane->tasks) {
+        std::vector<std::uint64_t> numbers;
+        for (const float row : rows_of(task)) {
+          held.insert(first_value(row));
+          for (const auto& [request, known] : open_) {
+            if (std::ranges::count(known.values, first_value(row)) > 0) numbers.push_back(known.number);
+          }
+        }
+        if (seen_.insert(task.head.task + 1'000'000 * of.id).second) posted.push_back(numbers);
+      }
+    }
+    for (auto& [request, known] : open_) {
+      // (In later stages, requests are served in the order in which they get there.)
+      if (known.servable != &of || known.stages > 1) continue;
+      if (std::ranges::any_of(known.values, [&](float value) { return held.contains(value); })) continue;
+      for (const auto& numbers : posted) {
+        const bool younger = std::ranges::all_of(numbers, [&](auto number) { return number > known.number; });
+        if (younger && !numbers.empty()) ++known.overtaken;
+      }
+    }
+  }
+  // Each stage adds one to a multiple of eight.
+  static float first_value(float row) { return row - std::fmod(row, 8.0F); }
+
+  void finish_task(std::size_t s, std::size_t w) {
+    Worker& worker = servables_[s].workers[w];
+    const RunTask task = worker.lane->tasks.front();
+    const std::vector<float> rows = rows_of(task);
+    const bool deadly = std::ranges::any_of(rows, [](float row) { return row < 0; });
+    if (deadly || (deaths_happen_ && pick(60) == 0)) {
+      if (rows.size() == 1) ++killed_alone_[first_value(rows[0])];
+      scheduler->detach(worker.attachment, "killed", deadly);
+      ended_.push_back(std::move(worker.lane));
+      after(5000, [this, s, w] { start_worker(s, w); });
+      return;
+    }
+    worker.lane->tasks.pop_front();
+    worker.busy = false;
+    std::map<std::uint32_t, std::string> failures;
+    for (std::uint32_t r = 0; r < rows.size(); ++r) {
+      if (fails(first_value(rows[r]))) failures.emplace(r, "no such number");
+    }
+    EXPECT_TRUE(finish(worker.attachment, task, 1, failures).ok());
+  }
+
+  static constexpr std::size_t kMostOvertaken = 30;
+
+  std::mt19937 random_;
+  bool deaths_happen_ = false;
+  bool delays_happen_ = false;
+  std::multimap<Clock::time_point, std::function<void()>> events_;
+  std::set<Clock::time_point> alarms_;
+  std::vector<Servable> servables_;
+  int started_ = 0;  // workers
+  std::vector<std::unique_ptr<FakeLane>> ended_;
+  std::map<std::shared_ptr<Request>, Known> open_;
+  std::map<float, int> killed_alone_;
+  std::set<std::uint64_t> seen_;  // tasks
+  std::uint64_t requests_ = 0;
+  int values_ = 0;
+};
+
+unsigned setting(const char* name, unsigned otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
+}
+
+TEST(SchedulerSimulation, EveryRequestIsAnsweredOnceAndRight) {
+  const unsigned first = setting("SERVOIR_SIMULATION_FIRST", 0);
+  const unsigned seeds = setting("SERVOIR_SIMULATION_SEEDS", 500);
+  for (unsigned seed = first; seed < first + seeds && !::testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Simulation(seed).run();
+  }
+}
+
+}  // namespace
+}  // namespace servoir

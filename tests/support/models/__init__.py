@@ -1,0 +1,1 @@
+"""Models that tests write, or find in packages that are installed."""
