@@ -2,7 +2,7 @@
 One case in eight is taken; tensors without elements, outputs without dimensions and texts have tests of their own.
 
 `onnx_node_exceptions/BACKEND.txt` names those that a runtime does not do, each with what it says or does. A case that
-begins to be right has to be taken from the list.
+begins to be right has to be taken from the list, unless it says "on some processors".
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_the_cases_are_served(backend: str, start: Start, stubs: tuple[Any, Any]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_exceptions_are_exceptions(backend: str, tmp_path: Path) -> None:
-    known = exceptions(backend)
-    assert set(known) <= {case.name for case in cases()}
+    known = {name for name, why in exceptions(backend).items() if not why.startswith("on some processors")}
+    assert known <= {case.name for case in cases()}
     told = run_each(backend, [case for case in chosen() if case.name in known], tmp_path)
     assert [name for name, wrong in told.items() if not wrong] == []
