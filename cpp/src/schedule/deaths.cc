@@ -52,7 +52,7 @@ void VersionScheduler::refuse_deadly(CalleeState* callee, std::vector<Span>* spa
   for (const Span& span : *spans) {
     for (std::uint32_t i = span.first; i < span.first + span.count; ++i) {
       if (!callee->suspects.is_deadly(*span.request, span.stage, i)) continue;
-      fail_instances({span.request, span.stage, i, 1, span.since, span.order}, Code::kUnavailable,
+      fail_instances(part_of(span, i - span.first, 1), Code::kUnavailable,
                      "workers have just died of an instance with the same values, so this one is not run", later);
     }
   }

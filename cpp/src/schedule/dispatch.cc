@@ -30,16 +30,15 @@ void VersionScheduler::dispatch_all(Deferred* later) {
       return true;
     });
     if (ready_.size() > 1) {
-      // The oldest request first, whichever stage it has come to. Within a method that is the later stage, so that what
-      // is in the pipeline leaves it before anything new comes in; across methods nothing waits for requests that came
-      // after it, however many there are.
+      // By priority, and then the oldest request first, whichever stage it has come to. Within a method that is the
+      // later stage, so that what is in the pipeline leaves it before anything new comes in; across methods nothing
+      // waits for requests that came after it, however many there are.
       std::sort(ready_.begin(), ready_.end(), [](CalleeState* a, CalleeState* b) {
-        const Span& x = a->oldest();
-        const Span& y = b->oldest();
-        if (x.request->progress.arrival != y.request->progress.arrival) {
-          return x.request->progress.arrival < y.request->progress.arrival;
-        }
-        return x.stage != y.stage ? x.stage > y.stage : x.order < y.order;
+        if (a->urgency() != b->urgency()) return a->urgency() < b->urgency();
+        const Span& x = a->first();
+        const Span& y = b->first();
+        if (a->age() != b->age()) return a->age() < b->age();
+        return x.stage != y.stage ? x.stage > y.stage : x.turn < y.turn;
       });
     }
     ++pass_;
@@ -89,36 +88,38 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
     callee->ran_suspects = true;
     return post_batch(callee, std::move(task), best, later);
   }
-  CalleeQueue::Group* group = callee->queue.front();
-  if (group == nullptr) return false;
-  const QueueSnapshot snapshot{group->waiting,
-                               max_batch,
-                               later->now - group->oldest().since,
-                               spec.max_queue_delay,
-                               static_cast<std::uint32_t>(best->tasks.size()),
-                               may_post_ahead(callee->lanes.size(), max_batch, callee->ns_per_row)};
-  BatchDecision decision = decide(snapshot);
-  if (decision == BatchDecision::kDelay) {
-    wake_at(group->oldest().since + spec.max_queue_delay, later);
-    // A whole batch of others need not wait for the oldest.
-    group = callee->queue.full(max_batch);
-    if (group != nullptr) decision = BatchDecision::kClose;
+  CalleeQueue::Level* level = callee->queue.first();
+  CalleeQueue::Group* group = nullptr;
+  BatchDecision decision = BatchDecision::kDelay;
+  for (; level != nullptr; level = callee->queue.next(level)) {
+    group = level->queue.front();
+    decision = decide({callee->queue.alike(*group), max_batch, later->now - group->first().since, spec.max_queue_delay,
+                       static_cast<std::uint32_t>(best->tasks.size()),
+                       may_post_ahead(callee->lanes.size(), max_batch, callee->ns_per_row)});
+    if (decision != BatchDecision::kDelay) break;
+    // Others need not wait for it: neither a whole batch nor those whose delay has run out.
+    wake_at(group->first().since + spec.max_queue_delay, later);
+    group = level->queue.full(max_batch);
+    if (group != nullptr) break;
   }
-  if (decision == BatchDecision::kDelay) return false;
+  if (group == nullptr) return false;
   *chosen = best;
   if (decision == BatchDecision::kHold) return false;
   if (!best->tasks.empty() && best->kept_in_pass == pass_) return false;
   // Several idle lanes share what waits, so that the instances of a request run at the same time.
   std::uint64_t rows = max_batch;
-  if (idle > 1) rows = std::min(rows, (group->waiting + idle - 1) / idle);
-  task.spans = callee->queue.take(group, rows);
+  if (idle > 1) rows = std::min(rows, (callee->queue.alike(*group) + idle - 1) / idle);
+  const std::uint32_t priority = level->priority;
+  task.spans = callee->queue.take(level, group, rows, next_arrival_);
   refuse_deadly(callee, &task.spans, later);
   callee->ran_suspects = false;
-  return post_batch(callee, std::move(task), best, later);
+  if (!post_batch(callee, std::move(task), best, later)) return false;
+  for (const std::uint32_t other : best->callees) callees_[other]->queue.passed_by(priority);
+  return true;
 }
 
 bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) {
-  for (const Span& span : task.spans) task.rows += span.count;
+  task.rows = rows_of(task.spans);
   if (task.rows == 0) return true;  // their requests had all been answered; there may be more
   task.id = next_task_++;
   Result<Place> room = room_for_batch(*callee, task.rows);

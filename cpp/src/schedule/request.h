@@ -21,9 +21,12 @@ namespace servoir {
 
 // What a client may say about its request beside the values. Protocols fill in what they have a place for.
 struct RequestInfo {
-  std::string id;              // the client's own name for it, which its answer repeats; empty: none
-  std::string traceparent;     // of W3C Trace Context, as it came; empty: none
-  std::uint32_t priority = 0;  // as the client numbers it; 0: none was given
+  std::string id;           // the client's own name for it, which its answer repeats; empty: none
+  std::string traceparent;  // of W3C Trace Context, as it came; empty: none
+  // Lower numbers are served first.
+  static constexpr std::uint32_t kUsualPriority = 3;
+  std::uint32_t priority = kUsualPriority;
+  const void* sender = nullptr;  // with whose requests it takes turns: its connection; only compared
   Clock::time_point deadline = Clock::time_point::max();
   Clock::time_point received{};  // when its first stage was queued
 };

@@ -7,9 +7,9 @@
 namespace servoir {
 namespace {
 
-// Requests that were answered early may stay queued until their turn. Beyond this number of instances they are swept
-// out.
-constexpr std::uint64_t kMaxStale = 4096;
+// Requests that were answered early may stay queued until their turn. They are swept out when they have more instances
+// than this, and may be half of what is queued.
+constexpr std::uint64_t kMostStale = 64;
 
 }  // namespace
 
@@ -98,10 +98,12 @@ void VersionScheduler::fail(const std::shared_ptr<Request>& request, Status why,
   // Only the tasks that hold a failed request still read its tensors.
   if (request->progress.running == 0) later->dropped.push_back(std::move(request->values));
   stale_ += request->instances;
-  if (stale_ > kMaxStale) {
-    stale_ = 0;
-    for (CalleeState* callee : ready_) callee->queue.sweep();
-  }
+  if (stale_ <= kMostStale) return;
+  std::uint64_t queued = 0;
+  for (const CalleeState* callee : ready_) queued += callee->queue.waiting();
+  if (stale_ < queued / 2) return;
+  stale_ = 0;
+  for (CalleeState* callee : ready_) callee->queue.sweep();
 }
 
 void VersionScheduler::stopped_running(const std::shared_ptr<Request>& request, Deferred* later) {

@@ -156,9 +156,13 @@ Status VersionScheduler::on_call(LaneState* lane, std::span<const std::byte> rec
   }
   auto request = std::make_shared<Request>(callee.call_method, call.rows);
   request->heap = std::move(heap);
-  // The calling lane waits for it, so it is as urgent as the oldest request that the lane runs, and no more.
-  request->progress.arrival = task->spans.front().request->progress.arrival;
+  // The calling lane waits for it, so it is as urgent as the requests that the lane runs, and no more.
+  const Request& caller = *task->spans.front().request;
+  request->info.sender = caller.info.sender;
+  request->info.priority = caller.info.priority;
+  request->progress.arrival = caller.progress.arrival;
   for (const Span& span : task->spans) {
+    request->info.priority = std::min(request->info.priority, span.request->info.priority);
     request->progress.arrival = std::min(request->progress.arrival, span.request->progress.arrival);
   }
   for (std::uint32_t k = 0; k < inputs; ++k) {

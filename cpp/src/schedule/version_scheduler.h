@@ -71,9 +71,13 @@ class VersionScheduler {
         : index(number), queue(spec), suspects(spec), scope(scope_of) {}
     // The batch to come is one of the suspects. Those that may end a worker and those that wait take turns.
     [[nodiscard]] bool suspects_first() const { return !suspects.empty() && (queue.empty() || !ran_suspects); }
-    // Only if anything waits.
-    [[nodiscard]] const Span& oldest() {
-      return suspects_first() ? suspects.front().spans.front() : queue.front()->oldest();
+    // Only if anything waits. A smaller urgency comes first.
+    [[nodiscard]] std::uint32_t urgency() const { return suspects_first() ? 0 : queue.first()->urgency(); }
+    [[nodiscard]] std::uint64_t age() const {
+      return suspects_first() ? first().request->progress.arrival : queue.first()->queue.age();
+    }
+    [[nodiscard]] const Span& first() const {
+      return suspects_first() ? suspects.front().spans.front() : queue.first()->queue.front()->first();
     }
 
     std::uint32_t index;

@@ -44,6 +44,10 @@ class CalleeQueueTest : public SchedulerTest {
       order_ += run.count;
     }
   }
+  std::vector<Span> take(std::uint64_t rows) {
+    CalleeQueue::Level* level = queue_->first();
+    return queue_->take(level, level->queue.front(), rows, order_);
+  }
   static std::vector<float> xs_of(const std::vector<Span>& spans) {
     std::vector<float> values;
     for (const Span& span : spans) {
@@ -67,8 +71,8 @@ TEST_F(CalleeQueueTest, InputsWithoutBatchDimensionShareABatchOnlyWhenEqual) {
   push(b);
   push(c);
   EXPECT_EQ(queue_->waiting(), 4U);
-  EXPECT_EQ(xs_of(queue_->take(queue_->front(), 8)), (std::vector<float>{1, 2, 4}));
-  EXPECT_EQ(xs_of(queue_->take(queue_->front(), 8)), (std::vector<float>{3}));
+  EXPECT_EQ(xs_of(take(8)), (std::vector<float>{1, 2, 4}));
+  EXPECT_EQ(xs_of(take(8)), (std::vector<float>{3}));
   EXPECT_TRUE(queue_->empty());
 }
 
@@ -77,14 +81,14 @@ TEST_F(CalleeQueueTest, ASpanIsCutAndPutBackInOrder) {
   const auto b = with({4}, 5);
   push(a);
   push(b);
-  const std::vector<Span> first = queue_->take(queue_->front(), 2);
+  const std::vector<Span> first = take(2);
   EXPECT_EQ(xs_of(first), (std::vector<float>{1, 2}));
-  const std::vector<Span> second = queue_->take(queue_->front(), 1);
+  const std::vector<Span> second = take(1);
   EXPECT_EQ(xs_of(second), (std::vector<float>{3}));
   queue_->put_back(second);
   queue_->put_back(first);
   EXPECT_EQ(queue_->waiting(), 4U);
-  EXPECT_EQ(xs_of(queue_->take(queue_->front(), 8)), (std::vector<float>{1, 2, 3, 4}));
+  EXPECT_EQ(xs_of(take(8)), (std::vector<float>{1, 2, 3, 4}));
 }
 
 TEST_F(CalleeQueueTest, FailedInstancesAndAnsweredRequestsAreLeftOut) {
@@ -94,7 +98,7 @@ TEST_F(CalleeQueueTest, FailedInstancesAndAnsweredRequestsAreLeftOut) {
   push(b);
   a->errors[1] = Status::Internal("failed elsewhere");
   b->progress.answered = true;
-  EXPECT_EQ(xs_of(queue_->take(queue_->front(), 8)), (std::vector<float>{1, 3}));
+  EXPECT_EQ(xs_of(take(8)), (std::vector<float>{1, 3}));
   EXPECT_TRUE(queue_->empty());
   push(b);
   queue_->sweep();
@@ -111,7 +115,7 @@ TEST_F(CalleeQueueTest, ManyShapesAreServedByAge) {
     all.push_back(made);
   }
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(xs_of(queue_->take(queue_->front(), 8)), (std::vector<float>{static_cast<float>(i)}));
+    EXPECT_EQ(xs_of(take(8)), (std::vector<float>{static_cast<float>(i)}));
   }
   EXPECT_TRUE(queue_->empty());
 }

@@ -5,6 +5,7 @@
 // SERVOIR_SIMULATION_SEEDS=N runs N seeds; a failure names its seed, which SERVOIR_SIMULATION_FIRST=SEED runs first.
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <random>
 #include <set>
 
+#include "schedule/callee_queue.h"
 #include "servable_fixture.h"
 
 namespace servoir {
@@ -30,6 +32,9 @@ class Simulation : public SchedulerTest {
     virtual_now = Clock::time_point(std::chrono::hours(1));
     deaths_happen_ = seed % 2 == 0;
     delays_happen_ = seed % 3 == 0;
+    ends_happen_ = seed % 11 < 7;
+    senders_happen_ = seed % 4 < 2;
+    priorities_happen_ = seed % 7 < 3;
     for (std::uint32_t s = 0, n = 1 + pick(2); s < n; ++s) make_servable(s);
     for (int i = 0; i < 60; ++i) after(pick(40'000), [this] { arrive(); });
     if (pick(4) == 0) scheduler->set_max_enqueued_requests(10);
@@ -59,6 +64,8 @@ class Simulation : public SchedulerTest {
   }
 
  private:
+  static constexpr std::uint32_t kSenders = 5;
+
   struct Worker {
     std::unique_ptr<FakeLane> lane;  // null while it is dead
     AttachmentId attachment = 0;
@@ -77,7 +84,13 @@ class Simulation : public SchedulerTest {
     float stages = 0;
     bool cancelled = false;
     std::uint64_t number = 0;
-    std::size_t overtaken = 0;  // batches of younger requests only, posted while all of it waited
+    std::uint32_t priority = 0;
+    std::uint32_t sender = 0;
+    // Batches posted while all of it waited: of younger requests only; of others than its sender, since one had an
+    // instance of that; of lower numbers only, since one had an instance of its priority.
+    std::size_t overtaken = 0;
+    std::size_t without_sender = 0;
+    std::size_t without_priority = 0;
   };
 
   std::uint32_t pick(std::uint32_t below) {
@@ -129,7 +142,14 @@ class Simulation : public SchedulerTest {
     ASSERT_TRUE(method.ok());
     const std::uint32_t instances = 1 + pick(pick(4) == 0 ? 30 : 3);
     auto made = std::make_shared<Request>(*method, instances);
-    Known known{&of, {}, static_cast<float>(of.methods[m].size()), false, ++requests_, 0};
+    Known known;
+    known.servable = &of;
+    known.stages = static_cast<float>(of.methods[m].size());
+    known.number = ++requests_;
+    if (priorities_happen_) known.priority = pick(8);
+    if (senders_happen_) known.sender = pick(kSenders);
+    made->info.priority = known.priority;
+    made->info.sender = &senders_.at(known.sender);
     for (std::uint32_t i = 0; i < instances; ++i) {
       // Whole numbers as large as these are exact in float32.
       const bool deadly = deaths_happen_ && pick(40) == 0;
@@ -143,7 +163,7 @@ class Simulation : public SchedulerTest {
       made->at(0, i) = {
           place->block, place->offset, elements * 4, DataType::kFloat32, {static_cast<std::int64_t>(elements)}};
     }
-    if (pick(5) == 0) made->info.deadline = virtual_now + microseconds(pick(30'000));
+    if (ends_happen_ && pick(5) == 0) made->info.deadline = virtual_now + microseconds(pick(30'000));
     made->answer = [this](const std::shared_ptr<Request>& done, bool last) {
       EXPECT_TRUE(last);
       check_answer(*done);
@@ -151,7 +171,7 @@ class Simulation : public SchedulerTest {
     };
     open_.emplace(made, known);
     scheduler->submit(made);
-    if (pick(8) == 0) {
+    if (ends_happen_ && pick(8) == 0) {
       after(pick(20'000), [this, weak = std::weak_ptr<Request>(made)] {
         const auto request = weak.lock();
         if (request == nullptr || !open_.contains(request)) return;
@@ -168,7 +188,6 @@ class Simulation : public SchedulerTest {
         std::find_if(open_.begin(), open_.end(), [&](const auto& o) { return o.first.get() == &request; });
     ASSERT_NE(found, open_.end()) << "answered twice";
     const Known& known = found->second;
-    EXPECT_LE(known.overtaken, kMostOvertaken) << "request " << known.number;
     if (!request.failure.ok()) {
       const Code code = request.failure.code();
       const bool late = request.info.deadline <= virtual_now;
@@ -215,26 +234,38 @@ class Simulation : public SchedulerTest {
   void count_overtaking(Servable& of) {
     if (deaths_happen_ || delays_happen_) return;
     std::set<float> held;
-    std::vector<std::vector<std::uint64_t>> posted;
+    std::vector<std::vector<const Known*>> posted;
     for (Worker& worker : of.workers) {
       for (const RunTask& task : worker.lane->tasks) {
-        std::vector<std::uint64_t> numbers;
+        std::vector<const Known*> requests;
         for (const float row : rows_of(task)) {
           held.insert(first_value(row));
           for (const auto& [request, known] : open_) {
-            if (std::ranges::count(known.values, first_value(row)) > 0) numbers.push_back(known.number);
+            if (std::ranges::count(known.values, first_value(row)) > 0) requests.push_back(&known);
           }
         }
-        if (seen_.insert(task.head.task + 1'000'000 * of.id).second) posted.push_back(numbers);
+        if (seen_.insert(task.head.task + 1'000'000 * of.id).second && !requests.empty()) posted.push_back(requests);
       }
     }
     for (auto& [request, known] : open_) {
-      // (In later stages, requests are served in the order in which they get there.)
-      if (known.servable != &of || known.stages > 1) continue;
-      if (std::ranges::any_of(known.values, [&](float value) { return held.contains(value); })) continue;
-      for (const auto& numbers : posted) {
-        const bool younger = std::ranges::all_of(numbers, [&](auto number) { return number > known.number; });
-        if (younger && !numbers.empty()) ++known.overtaken;
+      if (known.servable != &of) continue;
+      const bool waits =
+          std::ranges::none_of(known.values, [&](float value) { return held.contains(value); }) && known.stages == 1;
+      for (const auto& batch : posted) {
+        const auto any = [&](auto what) { return std::ranges::any_of(batch, what); };
+        if (any([&](auto* other) { return other->sender == known.sender; })) known.without_sender = 0;
+        if (any([&](auto* other) { return other->priority == known.priority; })) known.without_priority = 0;
+        if (!waits) continue;
+        ++known.without_sender;
+        if (!any([&](auto* other) { return other->priority >= known.priority; })) ++known.without_priority;
+        if (!any([&](auto* other) { return other->number <= known.number; })) ++known.overtaken;
+      }
+      EXPECT_LE(known.without_priority, kMostWithoutPriority) << "request " << known.number;
+      // (Requests that have ended keep their places for a while.)
+      if (priorities_happen_ || ends_happen_) continue;
+      EXPECT_LE(known.without_sender, kMostWithoutSender) << "request " << known.number;
+      if (!senders_happen_) {
+        EXPECT_LE(known.overtaken, kMostOvertaken) << "request " << known.number;
       }
     }
   }
@@ -262,11 +293,19 @@ class Simulation : public SchedulerTest {
     EXPECT_TRUE(finish(worker.attachment, task, 1, failures).ok());
   }
 
-  static constexpr std::size_t kMostOvertaken = 30;
+  static constexpr std::size_t kMostOvertaken = 40;
+  // In a round, each sender has a turn with each callee, of up to three shapes.
+  static constexpr std::size_t kMostWithoutSender = kSenders * 3 * 3 + Rounds::kMostBatches + 2;
+  // Then it is as urgent as any, but seven others may be so, with each callee; and the lane is kept busy meanwhile.
+  static constexpr std::size_t kMostWithoutPriority = CalleeQueue::kMostPassed + 7 * 3 + 4 + 2 * 2;
 
   std::mt19937 random_;
   bool deaths_happen_ = false;
   bool delays_happen_ = false;
+  bool ends_happen_ = false;  // deadlines and cancels
+  bool senders_happen_ = false;
+  bool priorities_happen_ = false;
+  std::array<int, kSenders> senders_{};  // told apart by their addresses
   std::multimap<Clock::time_point, std::function<void()>> events_;
   std::set<Clock::time_point> alarms_;
   std::vector<Servable> servables_;

@@ -1,0 +1,73 @@
+// Rounds: fair queueing among the senders (connections) whose instances wait for one callee with the same priority.
+//
+// In each round every sender has a turn of a few instances. What is queued gets the round of its sender's next turn:
+// so one who has queued thousands waits behind one who has queued a few, and what a sender queues within its turn stays
+// together and in its order. (It is start-time fair queueing, by Goyal, Vin and Cheng, 1996, with turns for packets.)
+//
+// A round ends when an instance of the next is run, or after so many batches: otherwise senders that are ever new
+// could hold one round open for ever, and so keep away all that waits for a later one.
+//
+// It is used under its scheduler's lock only.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <unordered_map>
+
+namespace servoir {
+
+class Rounds {
+ public:
+  // Batches after which a round is over at the latest.
+  static constexpr std::uint32_t kMostBatches = 16;
+
+  // `turn`: how many instances a sender has in each round.
+  explicit Rounds(std::uint32_t turn) : turn_(turn) {}
+
+  [[nodiscard]] std::uint32_t turn() const { return turn_; }
+  // So many instances more of the sender, which is only compared. Returns the round of the first of them.
+  std::uint64_t join(const void* sender, std::uint32_t count) {
+    Sender& of = senders_[sender];
+    // Turns that were not used, because the requests had ended meanwhile, are not lost.
+    const std::uint64_t latest = round_ + (of.waiting + turn_ - 1) / turn_;
+    if (of.round < round_ || of.round > latest) of = {std::clamp(of.round, round_, latest), 0, of.waiting};
+    const std::uint64_t first = of.round;
+    of.used += count;
+    of.round += of.used / turn_;
+    of.used %= turn_;
+    of.waiting += count;
+    return first;
+  }
+  // So many instances of the sender wait no longer.
+  void leave(const void* sender, std::uint32_t count) {
+    const auto of = senders_.find(sender);
+    of->second.waiting -= count;
+    if (of->second.waiting == 0) senders_.erase(of);
+  }
+  // So many that had left wait again, in their old round.
+  void come_back(const void* sender, std::uint32_t count) { senders_[sender].waiting += count; }
+  // A batch was begun by an instance of this round.
+  void began(std::uint64_t round) {
+    if (round > round_) {
+      round_ = round;
+      batches_ = 0;
+    } else if (++batches_ >= kMostBatches) {
+      ++round_;
+      batches_ = 0;
+    }
+  }
+
+ private:
+  struct Sender {
+    std::uint64_t round = 0;  // of its next instance
+    std::uint64_t used = 0;   // instances that it has queued for that round
+    std::uint64_t waiting = 0;
+  };
+
+  std::uint32_t turn_;
+  std::uint64_t round_ = 0;
+  std::uint32_t batches_ = 0;                        // begun in this round
+  std::unordered_map<const void*, Sender> senders_;  // that have instances waiting
+};
+
+}  // namespace servoir
