@@ -76,7 +76,7 @@ struct World {
   }
 
   std::shared_ptr<Request> request(const Served& of, std::uint32_t instances = 1) {
-    auto made = std::make_shared<Request>(scheduler.find(of.name, 0, "m").value(), instances);
+    auto made = make_request(scheduler.find(of.name, 0, "m").value(), instances);
     const Place place = slabs.reserve({of.consumer, 64}, instances, kBatch).value();
     for (std::uint32_t i = 0; i < instances; ++i) {
       made->at(0, i) = {place.block, place.offset + 64ULL * i, 64, DataType::kFloat32, {16}};

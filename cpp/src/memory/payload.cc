@@ -22,7 +22,8 @@ void move_out(BlockRef* block, std::string_view* bytes) {
 
 Payload& Payload::operator=(Payload&& other) noexcept {
   if (this == &other) return *this;
-  parts_ = std::exchange(other.parts_, {});
+  parts_ = std::move(other.parts_);
+  other.parts_.clear();
   first_ = std::exchange(other.first_, 0);
   size_ = std::exchange(other.size_, 0);
   consumed_ = std::exchange(other.consumed_, 0);

@@ -44,7 +44,7 @@ Status RequestBuilder::begin_instance() {
   const std::size_t inputs = spec_->spec->inputs.size();
   if (instances_ == 0 && makes_request(*spec_->spec, expected_, expected_bytes_)) {
     SERVOIR_RETURN_IF_ERROR(charge(static_cast<std::uint32_t>(expected_)));
-    request_ = std::make_shared<Request>(method_, static_cast<std::uint32_t>(expected_));
+    request_ = make_request(method_, static_cast<std::uint32_t>(expected_));
     base_ = request_->values.data();
     input_stride_ = request_->instances;
     instance_stride_ = 1;
@@ -184,7 +184,7 @@ Status RequestBuilder::begin_columns(int input, std::uint32_t rows) {
   SERVOIR_RETURN_IF_ERROR(charge(rows));
   by_columns_ = true;
   instances_ = rows;
-  request_ = std::make_shared<Request>(method_, rows);
+  request_ = make_request(method_, rows);
   base_ = request_->values.data();
   input_stride_ = rows;
   instance_stride_ = 1;
@@ -303,7 +303,7 @@ Result<std::shared_ptr<Request>> RequestBuilder::finish() {
   if (request_ != nullptr && request_->instances != instances_) collect();
   if (request_ == nullptr) {
     const std::size_t inputs = spec_->spec->inputs.size();
-    request_ = std::make_shared<Request>(method_, instances_);
+    request_ = make_request(method_, instances_);
     for (std::uint32_t i = 0; i < instances_; ++i) {
       for (std::uint32_t k = 0; k < inputs; ++k) request_->at(k, i) = std::move(collected_[i * inputs + k]);
     }

@@ -11,8 +11,8 @@ constexpr std::size_t kKeptGroups = 16;
 // Instances of a sender's turn: a batch, unless that is so large that others would wait long.
 constexpr std::uint32_t kMostInTurn = 64;
 
-// Appends an instance of the span; to the last span where it follows that.
-void append(const Span& span, std::uint32_t at, std::vector<Span>* taken) {
+// Appends an instance of the span; to the last span where it follows that. A span of a single instance is moved.
+void append(Span& span, std::uint32_t at, std::vector<Span>* taken) {
   if (!taken->empty()) {
     Span& last = taken->back();
     if (last.request == span.request && last.stage == span.stage && last.first + last.count == span.first + at) {
@@ -20,7 +20,7 @@ void append(const Span& span, std::uint32_t at, std::vector<Span>* taken) {
       return;
     }
   }
-  taken->push_back(part_of(span, at, 1));
+  taken->push_back(span.count == 1 ? std::move(span) : part_of(span, at, 1));
 }
 
 }  // namespace
@@ -79,10 +79,10 @@ void GroupQueue::put_back(const Span& span) {
   add(group_for(*span.request, run_of(*spec_, *span.request, span.stage, span.first)), span);
 }
 
-void GroupQueue::gone(Group* group, const Span& span, std::uint32_t count) {
+void GroupQueue::gone(Group* group, const void* sender, std::uint32_t count) {
   group->waiting -= count;
   waiting_ -= count;
-  rounds_.leave(span.request->info.sender, count);
+  rounds_.leave(sender, count);
 }
 
 void GroupQueue::refile(Group* group, Turn old) {
@@ -102,6 +102,7 @@ void GroupQueue::take(Group* group, std::uint64_t rows, std::vector<Span>* taken
   while (rows > 0 && !group->spans.empty()) {
     auto node = group->spans.extract(group->spans.begin());
     Span& span = node.value();
+    const void* const sender = span.request->info.sender;
     const std::uint64_t most = std::min<std::uint64_t>(rows, rounds_.turn() - span.taken % rounds_.turn());
     std::uint64_t run = 0;
     std::uint32_t seen = span.request->progress.answered ? span.count : 0;
@@ -111,7 +112,7 @@ void GroupQueue::take(Group* group, std::uint64_t rows, std::vector<Span>* taken
       ++run;
     }
     rows -= run;
-    gone(group, span, seen);
+    gone(group, sender, seen);
     if (seen == span.count) continue;
     // The rest waits for the sender's next turn, if this one has been used up.
     span.turn.round += (span.taken % rounds_.turn() + seen) / rounds_.turn();
@@ -129,7 +130,7 @@ void GroupQueue::sweep() {
     const Turn old = group->first().turn;
     std::erase_if(group->spans, [&](const Span& span) {
       if (!span.request->progress.answered) return false;
-      gone(group, span, span.count);
+      gone(group, span.request->info.sender, span.count);
       return true;
     });
     refile(group, old);

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/recycled.h"
 #include "schedule/form.h"
 #include "schedule/graph.h"
 #include "schedule/rounds.h"
@@ -35,7 +36,7 @@ class GroupQueue {
   };
   struct Group {
     Form form;
-    std::multiset<Span, ByTurn> spans;
+    std::multiset<Span, ByTurn, Recycled<Span>> spans;
     std::uint64_t waiting = 0;  // instances
 
     [[nodiscard]] const Span& first() const { return *spans.begin(); }
@@ -74,8 +75,8 @@ class GroupQueue {
  private:
   [[nodiscard]] Group* group_for(const Request& request, const AlikeRun& run);
   void add(Group* group, Span span);
-  // So many instances of the span wait no longer.
-  void gone(Group* group, const Span& span, std::uint32_t count);
+  // So many instances of the sender wait no longer.
+  void gone(Group* group, const void* sender, std::uint32_t count);
   // The first span of the group, whose turn this was, has changed: files the group by its first span, or drops it.
   void refile(Group* group, Turn old);
 

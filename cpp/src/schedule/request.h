@@ -9,9 +9,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/recycled.h"
 #include "base/status.h"
 #include "memory/memory_budget.h"
 #include "memory/tensor_ref.h"
@@ -59,9 +60,9 @@ class Request {
   const std::uint32_t instances;
   MemoryShare heap;    // of what it takes beside its tensors
   MemoryShare memory;  // of this and its inputs, of what the requests of its connection may have
-  std::vector<TensorRef> values;
-  std::vector<Status> errors;  // of each instance; if not ok, the instance failed and has no outputs
-  Status failure;              // if not ok, the whole request failed (limit, deadline, cancelled, no worker)
+  RecycledVector<TensorRef> values;
+  RecycledVector<Status> errors;  // of each instance; if not ok, the instance failed and has no outputs
+  Status failure;                 // if not ok, the whole request failed (limit, deadline, cancelled, no worker)
   RequestInfo info;
   // It is called on any thread, without the scheduler's lock, and must not block: once, or several times where an
   // answer comes in parts, of which the final one is `last`. Typically it posts to the I/O thread of the connection.
@@ -70,15 +71,21 @@ class Request {
   // For the scheduler only.
   struct Progress {
     // [stage * instances + instance]: inputs that are not there yet. Empty if no stage waits for another.
-    std::vector<std::uint32_t> missing;
-    std::vector<std::uint32_t> pending;  // [instance]: stages not run yet
-    std::uint32_t open = 0;              // instances not finished
-    std::uint32_t running = 0;           // spans of it that lanes hold
+    RecycledVector<std::uint32_t> missing;
+    RecycledVector<std::uint32_t> pending;  // [instance]: stages not run yet
+    std::uint32_t open = 0;                 // instances not finished
+    std::uint32_t running = 0;              // spans of it that lanes hold
     std::uint64_t arrival = 0;  // smaller is older; a call from a Python stage is as old as what that stage runs
     bool admitted = false;      // it holds a place of the limit; a call from a Python stage holds none
     bool answered = false;
     bool has_deadline = false;  // it is filed under its deadline
   } progress;
 };
+
+// All requests are made by this.
+[[nodiscard]] inline std::shared_ptr<Request> make_request(std::shared_ptr<const Method> method,
+                                                           std::uint32_t instances) {
+  return std::allocate_shared<Request>(Recycled<Request>(), std::move(method), instances);
+}
 
 }  // namespace servoir

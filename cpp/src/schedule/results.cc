@@ -154,7 +154,7 @@ Status VersionScheduler::on_call(LaneState* lane, std::span<const std::byte> rec
                 later);
     return Status::Ok();
   }
-  auto request = std::make_shared<Request>(callee.call_method, call.rows);
+  auto request = make_request(callee.call_method, call.rows);
   request->heap = std::move(heap);
   // The calling lane waits for it, so it is as urgent as the requests that the lane runs, and no more.
   const Request& caller = *task->spans.front().request;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
 
@@ -36,14 +37,11 @@ class Rounds {
     of.round += of.used / turn_;
     of.used %= turn_;
     of.waiting += count;
+    if (senders_.size() > forget_at_) forget();
     return first;
   }
   // So many instances of the sender wait no longer.
-  void leave(const void* sender, std::uint32_t count) {
-    const auto of = senders_.find(sender);
-    of->second.waiting -= count;
-    if (of->second.waiting == 0) senders_.erase(of);
-  }
+  void leave(const void* sender, std::uint32_t count) { senders_.at(sender).waiting -= count; }
   // So many that had left wait again, in their old round.
   void come_back(const void* sender, std::uint32_t count) { senders_[sender].waiting += count; }
   // A batch was begun by an instance of this round.
@@ -64,10 +62,18 @@ class Rounds {
     std::uint64_t waiting = 0;
   };
 
+  // Drops those of whom nothing waits: they are as if they had never been there.
+  void forget() {
+    std::erase_if(senders_, [](const auto& sender) { return sender.second.waiting == 0; });
+    forget_at_ = std::max(kKept, 2 * senders_.size());
+  }
+
+  static constexpr std::size_t kKept = 64;
   std::uint32_t turn_;
   std::uint64_t round_ = 0;
-  std::uint32_t batches_ = 0;                        // begun in this round
-  std::unordered_map<const void*, Sender> senders_;  // that have instances waiting
+  std::uint32_t batches_ = 0;  // begun in this round
+  std::unordered_map<const void*, Sender> senders_;
+  std::size_t forget_at_ = kKept;
 };
 
 }  // namespace servoir

@@ -62,7 +62,7 @@ class VersionScheduler {
     Clock::time_point wake = Clock::time_point::max();
     std::vector<std::shared_ptr<Outbox>> outboxes;  // to which records were added
     std::vector<std::shared_ptr<Request>> answered;
-    std::vector<std::vector<TensorRef>> dropped;  // many tensors take long to give back
+    std::vector<RecycledVector<TensorRef>> dropped;  // many tensors take long to give back
   };
 
   // A callee with its queue and the lanes that offer it.

@@ -29,7 +29,7 @@ class CalleeQueueTest : public SchedulerTest {
   }
 
   std::shared_ptr<Request> with(std::vector<float> xs, float scale) {
-    auto made = std::make_shared<Request>(method_, static_cast<std::uint32_t>(xs.size()));
+    auto made = make_request(method_, static_cast<std::uint32_t>(xs.size()));
     for (std::uint32_t i = 0; i < xs.size(); ++i) {
       made->at(0, i) = floats({3, 2}, xs[i]);
       made->at(1, i) = floats({1}, scale, 2);

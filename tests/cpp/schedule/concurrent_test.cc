@@ -109,7 +109,7 @@ TEST_F(ConcurrentScheduler, EveryRequestIsAnsweredOnceAndRight) {
         const auto value = static_cast<float>(i);
         const auto n = static_cast<std::uint32_t>(1 + random() % 3);
         auto method = scheduler->find("s", 0, "m");
-        auto made = std::make_shared<Request>(*method, n);
+        auto made = make_request(*method, n);
         for (std::uint32_t k = 0; k < n; ++k) made->at(0, k) = floats({2}, value);
         made->answer = [&, value](const std::shared_ptr<Request>& done, bool /*last*/) {
           ++answers;

@@ -12,7 +12,7 @@ class FormTest : public SchedulerTest {
     spec->name = "s";
     spec->callees = {function_callee("f", 1, 1, 4)};
     spec->methods = {chain("m", {0})};
-    const auto made = std::make_shared<Request>(make_method(spec, spec->methods.data(), 1),
+    const auto made = make_request(make_method(spec, spec->methods.data(), 1),
                                                 static_cast<std::uint32_t>(instances.size()));
     for (std::uint32_t i = 0; i < instances.size(); ++i) made->at(0, i) = instances[i];
     std::vector<AlikeRun> runs;

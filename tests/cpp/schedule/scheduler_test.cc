@@ -142,7 +142,7 @@ TEST_F(SchedulerTest, EachVersionAsksForItsOwnTimeAndIsTickedAlone) {
     auto method = scheduler->find(servable, 0, "m");
     ASSERT_TRUE(method.ok());
     for (int i = 0; i < 3; ++i) {  // a lane takes two tasks
-      auto request = std::make_shared<Request>(*method, 1);
+      auto request = make_request(*method, 1);
       request->at(0, 0) = floats({2}, 1);
       request->answer = [this](const std::shared_ptr<Request>& done, bool) { answered.push_back(done); };
       request->info.deadline = i < 2 ? Clock::time_point::max() : now + std::chrono::hours(*servable - 'a' + 1);

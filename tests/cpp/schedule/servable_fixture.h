@@ -135,7 +135,7 @@ class SchedulerTest : public ::testing::Test {
                                    std::uint64_t version = 0, const std::string& servable = "s") {
     auto found = scheduler->find(servable, version, method);
     EXPECT_TRUE(found.ok()) << found.status().message();
-    auto made = std::make_shared<Request>(*found, static_cast<std::uint32_t>(instances.size()));
+    auto made = make_request(*found, static_cast<std::uint32_t>(instances.size()));
     for (std::uint32_t i = 0; i < instances.size(); ++i) made->at(0, i) = instances[i];
     made->answer = [this](std::shared_ptr<Request> done, bool last) {
       EXPECT_TRUE(last);

@@ -141,7 +141,7 @@ class Simulation : public SchedulerTest {
     const auto method = scheduler->find(of.name, 0, "m" + std::to_string(m));
     ASSERT_TRUE(method.ok());
     const std::uint32_t instances = 1 + pick(pick(4) == 0 ? 30 : 3);
-    auto made = std::make_shared<Request>(*method, instances);
+    auto made = make_request(*method, instances);
     Known known;
     known.servable = &of;
     known.stages = static_cast<float>(of.methods[m].size());

@@ -47,6 +47,9 @@ ErrorCode error_code(Code code) {
   }
 }
 
+// Of a reply: tags, lengths and the number of the version.
+constexpr std::uint64_t kMostOfHeads = 40;
+
 // Lengths of one entry of Instance.items.
 struct ItemBytes {
   std::uint64_t dims = 0;    // the packed dims
@@ -139,15 +142,20 @@ void write_item(std::string_view name, const TensorRef& value, Payload* out) {
   if (texts) write_texts(value, out);
 }
 
-void write_instance(const Request& request, std::uint32_t instance, Payload* out) {
+// Of Instance: nothing if it failed.
+std::uint64_t instance_bytes(const Request& request, std::uint32_t instance) {
+  if (!request.errors[instance].ok()) return 0;
   const MethodSpec& method = *request.method->spec;
-  std::uint64_t body = 0;
-  if (request.errors[instance].ok()) {
-    for (std::size_t k = 0; k < method.outputs.size(); ++k) {
-      body += delimited_bytes(kInstanceItems,
-                              measure(method.output_names[k], request.at(method.outputs[k], instance)).item);
-    }
+  std::uint64_t bytes = 0;
+  for (std::size_t k = 0; k < method.outputs.size(); ++k) {
+    bytes +=
+        delimited_bytes(kInstanceItems, measure(method.output_names[k], request.at(method.outputs[k], instance)).item);
   }
+  return bytes;
+}
+
+void write_instance(const Request& request, std::uint32_t instance, std::uint64_t body, Payload* out) {
+  const MethodSpec& method = *request.method->spec;
   WireRegion(out, number_bytes(kReplyInstances, body)).head(kReplyInstances, body);
   if (body == 0) return;
   for (std::size_t k = 0; k < method.outputs.size(); ++k) {
@@ -192,8 +200,16 @@ void write_predict_reply(const Request& request, Payload* out) {
     write_predict_failure(servable.name, servable.version, request.method->spec->name, *outcome.folded, out);
     return;
   }
+  std::uint64_t body = instance_bytes(request, 0);
+  // Most replies are a single small piece.
+  if (request.instances == 1 && body < Payload::kReferenceBytes) {
+    out->reserve(body + servable.name.size() + request.method->spec->name.size() + kMostOfHeads);
+  }
   write_spec(servable.name, servable.version, request.method->spec->name, out);
-  for (std::uint32_t i = 0; i < request.instances; ++i) write_instance(request, i, out);
+  for (std::uint32_t i = 0; i < request.instances; ++i) {
+    if (i > 0) body = instance_bytes(request, i);
+    write_instance(request, i, body, out);
+  }
   if (outcome.failed == 0) return;
   for (const Status& error : request.errors) write_error(error, out);
 }

@@ -77,7 +77,7 @@ std::string reply_text(const std::string& message) {
 class PredictWriter : public ::testing::Test {
  protected:
   std::shared_ptr<Request> request(const std::string& method, std::uint32_t instances) {
-    return std::make_shared<Request>(ProtocolWorld::must(world.scheduler->find("add", 0, method)), instances);
+    return make_request(ProtocolWorld::must(world.scheduler->find("add", 0, method)), instances);
   }
   static std::string reply(const Request& request) {
     Payload payload;

@@ -17,7 +17,7 @@ namespace {
 class RestWriter : public ::testing::Test {
  protected:
   std::shared_ptr<Request> request(const std::string& method, std::uint32_t instances) {
-    return std::make_shared<Request>(ProtocolWorld::must(world.scheduler->find("add", 0, method)), instances);
+    return make_request(ProtocolWorld::must(world.scheduler->find("add", 0, method)), instances);
   }
   // "STATUS body"; the body must be JSON.
   static std::string reply(const Request& of) {
