@@ -137,7 +137,7 @@ def test_rest_has_the_same_header(start: Start, stubs: Any, tmp_path: Path) -> N
 
     poster = threading.Thread(target=post)
     poster.start()
-    queued = 'servoir_callee_queued_instances{servable="noting",version="1",callee="write_down"}'
+    queued = 'servoir_callee_queued_instances{callee="write_down",servable="noting",version="1"}'
     figures = f"http://{held.server.rest}/metrics"
     wait_until(lambda: f"{queued} 5" in requests.get(figures, timeout=10).text, 10, "a request of REST that waits")
     ran = held.go()
