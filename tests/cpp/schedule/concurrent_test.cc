@@ -1,4 +1,6 @@
-// Several threads submit and cancel while two worker threads answer and one of them dies now and then.
+// Eight threads submit and cancel, with different priorities, while two worker threads answer and one of them dies now
+// and then.
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -92,8 +94,9 @@ class ConcurrentScheduler : public SchedulerTest {
 };
 
 TEST_F(ConcurrentScheduler, EveryRequestIsAnsweredOnceAndRight) {
-  constexpr int kThreads = 3;
-  constexpr int kRequests = 2000;
+  constexpr int kThreads = 8;
+  constexpr int kRequests = 750;
+  std::array<char, kThreads> senders{};  // told apart by their addresses
   const ServableId id = publish({function_callee("f", 1, 1, 16)}, {chain("m", {0})});
   FakeLane first;  // so that the version is running before the workers are
   scheduler->detach(attach(id, &first, {0}), "over");
@@ -110,6 +113,8 @@ TEST_F(ConcurrentScheduler, EveryRequestIsAnsweredOnceAndRight) {
         const auto n = static_cast<std::uint32_t>(1 + random() % 3);
         auto method = scheduler->find("s", 0, "m");
         auto made = make_request(*method, n);
+        made->info.sender = &senders.at(static_cast<std::size_t>(t));
+        made->info.priority = static_cast<std::uint32_t>(random() % 8);
         for (std::uint32_t k = 0; k < n; ++k) made->at(0, k) = floats({2}, value);
         made->answer = [&, value](const std::shared_ptr<Request>& done, bool /*last*/) {
           ++answers;
