@@ -18,6 +18,7 @@ from servoir.client.proxy import is_local
 PREDICT = "/mindspore.serving.proto.MSService/Predict"
 MAX_MESSAGE_BYTES = 512 << 20  # sent and received
 MAX_VERSION = (1 << 64) - 1  # that the protocol can carry
+USUAL_PRIORITY = 3  # of a request that does not say its own
 
 Instances: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -93,15 +94,39 @@ class Client:
 
     @overload
     def infer(
-        self, instances: Instances, *, timeout: float | None = None, raise_errors: Literal[False] = False
+        self,
+        instances: Instances,
+        *,
+        timeout: float | None = None,
+        raise_errors: Literal[False] = False,
+        priority: int = USUAL_PRIORITY,
     ) -> Answer: ...
     @overload
     def infer(
-        self, instances: Instances, *, timeout: float | None = None, raise_errors: Literal[True]
+        self,
+        instances: Instances,
+        *,
+        timeout: float | None = None,
+        raise_errors: Literal[True],
+        priority: int = USUAL_PRIORITY,
     ) -> list[dict[str, Any]]: ...
     @overload
-    def infer(self, instances: Instances, *, timeout: float | None = None, raise_errors: bool) -> Answer: ...
-    def infer(self, instances: Instances, *, timeout: float | None = None, raise_errors: bool = False) -> Answer:
+    def infer(
+        self,
+        instances: Instances,
+        *,
+        timeout: float | None = None,
+        raise_errors: bool,
+        priority: int = USUAL_PRIORITY,
+    ) -> Answer: ...
+    def infer(
+        self,
+        instances: Instances,
+        *,
+        timeout: float | None = None,
+        raise_errors: bool = False,
+        priority: int = USUAL_PRIORITY,
+    ) -> Answer:
         """Sends a request and waits for the answer.
 
         Args:
@@ -113,6 +138,7 @@ class Client:
             timeout: seconds until the server has to have answered. What no worker has been given by then is dropped.
                 None: no limit.
             raise_errors: raise an InferError instead of returning errors in the answer.
+            priority: 0 to 7. The server runs requests of lower numbers first.
 
         Returns:
             A list with a dict for each instance, in their order: outputs by name, or {"error": text} where the instance
@@ -131,6 +157,7 @@ class Client:
         """
         check.flag("raise_errors", raise_errors)
         seconds = None if timeout is None else check.seconds("timeout", timeout)
+        metadata = _metadata(priority)
         request = self._request(instances)
         if isinstance(request, InferError):
             return settled(request, raise_errors)
@@ -141,19 +168,22 @@ class Client:
 
         # grpc's own call in this thread: a future would have another thread wake this one.
         try:
-            reply = self._stub()(request, timeout=seconds)
+            reply = self._stub()(request, timeout=seconds, metadata=metadata)
         except grpc.RpcError as call:
             error = failure(call, self.address)
         else:
             return settled(codec.read_outcome(reply), raise_errors)
         return settled(error, raise_errors)
 
-    def infer_async(self, instances: Instances, *, timeout: float | None = None) -> InferFuture:
+    def infer_async(
+        self, instances: Instances, *, timeout: float | None = None, priority: int = USUAL_PRIORITY
+    ) -> InferFuture:
         """Sends a request and returns at once.
 
         Args:
             instances: as for infer().
             timeout: as for infer(), from now on.
+            priority: as for infer().
 
         Returns:
             The answer to come; its result() waits for it.
@@ -163,10 +193,11 @@ class Client:
             FileNotFoundError: a file of `ssl_config` is not there.
         """
         seconds = None if timeout is None else check.seconds("timeout", timeout)
+        metadata = _metadata(priority)
         request = self._request(instances)
         if isinstance(request, InferError):
             return InferFuture(None, request)
-        return InferFuture(self._stub().future(request, timeout=seconds), address=self.address)
+        return InferFuture(self._stub().future(request, timeout=seconds, metadata=metadata), address=self.address)
 
     def close(self) -> None:
         """Closes the connection. Requests on the way fail; the next request makes a new connection."""
@@ -219,6 +250,12 @@ class Client:
             certificate_chain=_read(self._ssl_config.certificate),
         )
         return grpc.secure_channel(self.address, credentials, options=options)
+
+
+def _metadata(priority: int) -> tuple[tuple[str, str], ...]:
+    """The Priority header of RFC 9218, section 4, where the priority is not that of a request without it."""
+    check.integer("priority", priority, 0, 7)
+    return () if priority == USUAL_PRIORITY else (("priority", f"u={priority}"),)
 
 
 def _read(path: str | None) -> bytes | None:

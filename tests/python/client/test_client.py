@@ -27,6 +27,7 @@ class FakeServer:
         self.reply = b""
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.deadlines: list[float | None] = []
+        self.priorities: list[str | None] = []
         self.gate = threading.Event()  # clear: answers are held back
         self.gate.set()
         self.server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 1 << 20)])
@@ -39,6 +40,7 @@ class FakeServer:
     def predict(self, request: bytes, context: Any) -> bytes:
         self.requests.append(request)
         self.deadlines.append(context.time_remaining())
+        self.priorities.append(dict(context.invocation_metadata()).get("priority"))
         self.gate.wait(30)
         if self.refusal is not None:
             context.abort(*self.refusal)
@@ -134,6 +136,19 @@ def test_bad_timeouts(server: FakeServer, address: str, timeout: Any) -> None:
             future.result(timeout=timeout)
         assert future.result() == [{}]
     assert len(server.requests) == 1
+
+
+def test_a_request_may_say_how_urgent_it_is(server: FakeServer, address: str) -> None:
+    server.reply = b"\x1a\x00"
+    with client.Client(address, "add", "add_common") as caller:
+        for priority in (0, 7, 3):
+            assert caller.infer({"x": 1}, priority=priority) == [{}]
+            assert caller.infer_async({"x": 1}, priority=priority).result() == [{}]
+        for wrong in (-1, 8, True, "1", 1.0):
+            for call in (caller.infer, caller.infer_async):
+                with pytest.raises(RuntimeError, match="'priority' should be an int in 0…7"):
+                    call({"x": 1}, priority=wrong)  # type: ignore[arg-type]
+    assert server.priorities == ["u=0", "u=0", "u=7", "u=7", None, None]
 
 
 def test_an_answer_that_was_never_asked_for(address: str) -> None:
