@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "base/recycled.h"
 #include "memory/arena.h"
 #include "memory/tensor_ref.h"
 
@@ -60,7 +60,7 @@ class Payload {
     BlockRef block;
     std::string_view in_block;  // if block is not null
   };
-  std::vector<Part> parts_;
+  RecycledVector<Part> parts_;
   std::size_t first_ = 0;  // the first of parts_ with bytes left; the parts before it are empty
   std::uint64_t size_ = 0;
   std::uint64_t consumed_ = 0;      // in all

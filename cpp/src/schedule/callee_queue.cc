@@ -58,6 +58,7 @@ std::vector<Span> CalleeQueue::take(Level* level, Group* group, std::uint64_t ro
   level->passed = 0;
   const std::uint64_t round = group->first().turn.round;
   std::vector<Span> taken;
+  taken.reserve(std::min<std::uint64_t>(rows, group->spans.size()));
   for (const auto& [queue, of] : from) queue->take(of, rows - rows_of(taken), &taken);
   level->queue.began(round, arrival);
   count();
