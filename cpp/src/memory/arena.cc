@@ -104,6 +104,8 @@ Result<std::unique_ptr<Arena>> Arena::create(std::uint64_t limit) {
   if (memory == MAP_FAILED) {
     return arena_error("mapping the arena of " + std::to_string(bytes) + " bytes", errno);
   }
+  // A forked child would keep all of it after the end of the server. Where the kernel does not know this, it does.
+  (void)madvise(memory, bytes, MADV_DONTFORK);
   std::unique_ptr<Arena> arena(new Arena(std::move(fd), static_cast<std::byte*>(memory), bytes));
   SERVOIR_RETURN_IF_ERROR(arena->impl_->pages.start());
   return arena;

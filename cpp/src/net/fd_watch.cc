@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "net/watched_fds.h"
 
 namespace servoir {
 
@@ -22,7 +23,9 @@ struct FdWatch::Impl {
 };
 
 FdWatch::FdWatch(EventLoop* loop, UniqueFd fd)
-    : fd_(std::move(fd)), impl_(std::make_unique<Impl>(loop->context(), fd_.get())) {}
+    : fd_(std::move(fd)), impl_(std::make_unique<Impl>(loop->context(), fd_.get())) {
+  if (fd_.valid()) add_watched_fd(fd_.get());
+}
 
 FdWatch::~FdWatch() { close(); }
 
@@ -53,10 +56,10 @@ void FdWatch::wait_hangup(std::shared_ptr<FdEvents> target) {
 void FdWatch::close() {
   if (!fd_.valid()) return;
   // release(), not close(): it takes the descriptor out of the epoll set explicitly, which closing alone does not do
-  // where a forked child has a copy.
+  // where another process has a copy.
   if (impl_->descriptor.is_open()) impl_->descriptor.release();
   ::shutdown(fd_.get(), SHUT_RDWR);  // fails harmlessly on what is no socket
-  fd_.reset();
+  close_watched_fd(fd_.release());
 }
 
 }  // namespace servoir

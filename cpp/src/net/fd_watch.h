@@ -33,7 +33,7 @@ class FdWatch {
   // Not for the end of a peer's output, which is input.
   void wait_hangup(std::shared_ptr<FdEvents> target);
   // Ends all waits without a callback, and closes the descriptor. A socket is shut down first, so that it ends even
-  // where a forked child holds a copy.
+  // where another process holds a copy. Forked children do not, see watched_fds.h.
   void close();
   [[nodiscard]] int fd() const { return fd_.get(); }
 

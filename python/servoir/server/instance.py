@@ -191,11 +191,15 @@ def set_max_enqueued_requests(limit: int) -> None:
 
 
 def _after_fork() -> None:
-    """A child of fork serves nothing. It lets go of the workers and the core, which stay with the parent."""
+    """A child of fork serves nothing. It lets go of the workers and the core, which stay with the parent. (What clients
+    are connected to is closed in C++, before this.)"""
     global _lock, _instance
     _lock = threading.RLock()
     for each in [_instance, *_ending]:
-        if each is not None and each.supervisor is not None:
+        if each is None:
+            continue
+        os.close(each.core.arena_fd)
+        if each.supervisor is not None:
             for fd in each.supervisor.child_fds():
                 os.close(fd)
     _instance = None

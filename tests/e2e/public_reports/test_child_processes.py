@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from servoir.client import Client
 from support.processes import processes_with, wait_until
+from support.scripts import RunScript, assert_answers
 from support.servers import ServerProcess, Start, keeping_its_workers
 
 CASES = {
@@ -25,6 +30,8 @@ CASES = {
     "program": "-15",
     "program after a hook": "-15",
     "handlers": "True",
+    "descriptors": "[]",
+    "descriptors of a program": "[]",
 }
 
 
@@ -64,3 +71,74 @@ def test_a_model_may_start_processes_as_well(server: ServerProcess) -> None:
     with Client(server.grpc, "children", "in_a_model") as client:
         (answer,) = client.infer({"x": np.full(1, 3, np.float32)}, timeout=30)
     assert answer.get("y", answer) == 6
+
+
+def open_connection(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the descriptors of a process are, without the standard streams."""
+    return [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if int(link.name) > 2]
+
+
+FORKS = {
+    "fork": """
+        pid = os.fork()
+        if not pid:
+            time.sleep(600)
+            os._exit(0)
+    """,
+    "multiprocessing": """
+        import multiprocessing
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        process.start()
+        pid = process.pid
+    """,
+}
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_child_of_the_servers_process_keeps_nothing_of_it(run: RunScript, fork: str) -> None:
+    script = run(
+        """
+        server.start_servables(config())
+        server.start_grpc_server(GRPC)
+        server.start_restful_server(REST)
+        await_file("connected")
+        """
+        + FORKS[fork]
+        + """
+        say("child", pid)
+        await_file("never")
+    """
+    )
+    script.ready()
+    assert_answers(script)
+    connections = [open_connection(address) for address in (script.grpc, script.rest)]
+    # An answer shows that the connection has been accepted.
+    connections[1].sendall(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n")
+    assert connections[1].recv(8) == b"HTTP/1.1"
+    connections[0].sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+    assert connections[0].recv(4)
+    (script.work / "connected").touch()
+    wait_until(lambda: script.said("child"), 10, "the child")
+    child = int(script.said("child")[0])
+    of_the_server = ("socket:", "/memfd:servoir", "anon_inode:[pidfd]")
+    wait_until(lambda: not [what for what in descriptors(child) if what.startswith(of_the_server)], 5, "their end")
+    assert "servoir-arena" not in Path(f"/proc/{child}/maps").read_text()
+    assert_answers(script)  # the parent has all of it still
+    os.kill(script.pid, signal.SIGKILL)
+    for connection in connections:
+        while connection.recv(4096):  # to its end, or a reset
+            pass
+        connection.close()
+    for address in (script.grpc, script.rest):
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            host, _, port = address.rpartition(":")
+            again.bind((host, int(port)))
+            again.listen()
+    assert os.path.exists(f"/proc/{child}")
+    os.kill(child, signal.SIGKILL)

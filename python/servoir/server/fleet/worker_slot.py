@@ -152,7 +152,10 @@ class WorkerSlot:
 
     def child_fds(self) -> list[int]:
         """Descriptors that a forked child must not keep open."""
-        return [] if self._process is None else [self._process.control.fileno()]
+        process = self._process
+        if process is None:
+            return []
+        return [process.control.fileno(), *([] if process.pidfd is None else [process.pidfd])]
 
     # ---- what the process says
 

@@ -96,6 +96,29 @@ def handlers():
     return os.read(reading, 100).decode()
 
 
+def sockets(links):
+    return repr([link for link in links if link.startswith("socket:")])
+
+
+def descriptors():
+    """The sockets that a child has: all would be the worker's."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        os.write(writing, sockets(os.readlink(link) for link in links if os.path.islink(link)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return os.read(reading, 4096).decode()
+
+
+def descriptors_of_a_program():
+    """The same of a program that is run with all that can be inherited."""
+    command = ["ls", "-l", "/proc/self/fd"]
+    listed = subprocess.run(command, close_fds=False, capture_output=True, text=True, check=True).stdout
+    return sockets(line.rpartition("-> ")[2] for line in listed.splitlines())
+
+
 CASES = {
     "terminated": lambda: ended_by(signal.SIGTERM, "fork"),
     "interrupted": interrupted,
@@ -112,6 +135,8 @@ CASES = {
     "program after a hook": lambda: program(preexec_fn=lambda: None),
     "model call": ask_the_model,
     "handlers": handlers,
+    "descriptors": descriptors,
+    "descriptors of a program": descriptors_of_a_program,
 }
 
 

@@ -159,7 +159,8 @@ def test_kill_does_not_wait(world: World) -> None:
 
 def test_the_descriptors_that_a_child_of_fork_must_not_keep(world: World) -> None:
     processes = world.serve(plan(), plan(version=2))
-    assert world.supervisor.child_fds() == [process.control.fileno() for process in processes]
+    fds = [fd for process in processes for fd in (process.control.fileno(), process.pidfd)]
+    assert world.supervisor.child_fds() == fds
 
 
 def test_a_worker_that_breaks_the_channel_is_ended(world: World, capfd: pytest.CaptureFixture[str]) -> None:
