@@ -54,7 +54,7 @@ def examine(backend: str) -> Examination:
     """Takes as long as the backend takes to load, or SERVOIR_TRIAL_SECONDS for each candidate that hangs."""
     record = records()[backend]
     if record.kind == "package":
-        return _examine_package(record.package)
+        return _examine_package(backend, record.package)
     module = importlib.import_module(record.class_path.rpartition(".")[0])
     return _examine_native(backend, module.plugin, module.search_places)
 
@@ -92,7 +92,7 @@ os._exit(0)
 """
 
 
-def _examine_package(package: str) -> Examination:
+def _examine_package(backend: str, package: str) -> Examination:
     own = python_package.own_place(package)
     last = python_package.last_places(package)
     places = [*python_package.package_places(package), *([own] if own else []), *last]
@@ -106,18 +106,18 @@ def _examine_package(package: str) -> Examination:
         # Why it is of no use is among the refused.
         root = os.path.join(own.site, package)
         return Examination(
-            package, _installed_version(package, own.site), root, problem=refused[-1].reason, refused=refused
+            backend, _installed_version(package, own.site), root, problem=refused[-1].reason, refused=refused
         )
     records, failure = _core.run_trial(
         [sys.executable, "-c", _IMPORT, package, json.dumps(sys.path)], native.trial_seconds()
     )
     said: dict[str, Any] = dict(records)
     if not failure and "version" in said:
-        return Examination(package, said["version"], said.get("found", ""), ["CPU"], refused=refused)
+        return Examination(backend, said["version"], said.get("found", ""), ["CPU"], refused=refused)
     site = first_good.site if first_good else ""
     problem = f"importing it {failure}" if failure else said["refused"].partition("\n")[0]
     return Examination(
-        package,
+        backend,
         _installed_version(package, site) if site else "",
         os.path.join(site, package) if site else "",
         problem=problem,

@@ -19,7 +19,7 @@ from types import ModuleType
 
 from servoir import log, settings
 from servoir.backends import package_trial
-from servoir.backends.catalogue import records
+from servoir.backends.catalogue import BackendRecord, records
 from servoir.backends.native import plugin_directory
 from servoir.backends.recorded import PLACE, recorded_directories
 from servoir.errors import BackendError
@@ -41,17 +41,23 @@ class PackagePlace:
         return f"{self.extension} {problem}" if problem else ""
 
 
+def _record(package: str) -> BackendRecord:
+    """That of the backend which the package runs. The two need not have the same name."""
+    [record] = [record for record in records().values() if record.kind == "package" and record.package == package]
+    return record
+
+
 def package_places(package: str) -> list[PackagePlace]:
     """The directories that were named for it and come before those of sys.path, in order."""
     setting = settings.PACKAGE_DIR.of(package)
     named = [(given, setting.variable)] if (given := setting.read()) else []
-    named += [(directory, PLACE) for directory in recorded_directories(plugin_directory(), package).first]
+    named += [(directory, PLACE) for directory in recorded_directories(plugin_directory(), _record(package).name).first]
     return [_place(path, reason, package) for path, reason in named]
 
 
 def last_places(package: str) -> list[PackagePlace]:
     """Those that come after sys.path."""
-    last = recorded_directories(plugin_directory(), package).last
+    last = recorded_directories(plugin_directory(), _record(package).name).last
     return [_place(directory, PLACE, package) for directory in last]
 
 
@@ -72,7 +78,9 @@ def import_package(package: str) -> ModuleType:
             return importlib.import_module(package)
         except ImportError as error:
             problem = error
-            text = f"the package {package} cannot be imported ({error}); pip install 'servoir[{package}]'"
+            extra = _record(package).extra
+            install = f"'servoir[{extra}]'" if extra else package
+            text = f"the package {package} cannot be imported ({error}); pip install {install}"
     imported = _import_first(last_places(package), package, refused)
     if imported is not None:
         return imported
@@ -114,8 +122,7 @@ def _place(path: str, reason: str, package: str) -> PackagePlace:
     else:
         return PackagePlace(path, reason, refusal=f"has no package {package}, and does not belong to one")
     # Whether the file that Python loads of it fits tells whether the package does.
-    [extension] = [record.extension for record in records().values() if record.package == package]
-    extension = os.path.join(site, package, extension)
+    extension = os.path.join(site, package, _record(package).extension)
     suffixes = importlib.machinery.EXTENSION_SUFFIXES
     for suffix in suffixes:
         if os.path.isfile(extension + suffix):
