@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from servoir.backends.catalogue import records
 from support import ROOT
 
 LEFT_OUT = re.compile(r"^\.ci/|(^|/)\.gitignore$")  # what only the repository needs
@@ -80,7 +81,7 @@ def test_scripts_stay_executable_as_they_are(unpacked: Path) -> None:
 def test_its_metadata_is_that_of_the_project(unpacked: Path) -> None:
     metadata = email.message_from_bytes((unpacked / "PKG-INFO").read_bytes())
     assert (metadata["Name"], metadata["Version"]) == ("servoir", version())
-    extras = {"all", "encryption", "mindspore", "onnxruntime", "openvino", "torch"}
+    extras = {"all", "encryption", *filter(None, (record.extra for record in records().values()))}
     assert set(metadata.get_all("Provides-Extra")) == extras
     text = metadata.get_payload(decode=True)
     assert isinstance(text, bytes)

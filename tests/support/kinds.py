@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from servoir import backends
+from servoir.backends.catalogue import records
 from servoir.backends.native import plugin_path
 
 from support.models import class_models, onnx_models
@@ -58,7 +59,8 @@ class Kind:
         """Why it cannot be tested here."""
         if self.package is not None and importlib.util.find_spec(self.package) is None:
             return f"NOTHING OF THE BACKEND {self.backend.upper()} IS TESTED: there is no package {self.package}"
-        if self.backend in {"openvino", "opencv_dnn"} and not Path(plugin_path(self.backend)).is_file():
+        record = records().get(self.backend)  # the backend `python` has none
+        if record and record.kind != "package" and not Path(plugin_path(self.backend)).is_file():
             return f"NOTHING OF THE BACKEND {self.backend.upper()} IS TESTED: this build has no plug-in for it"
         return None
 
@@ -145,10 +147,8 @@ KINDS = (
 )
 PRESENT = [kind for kind in KINDS if kind.absent() is None]
 ABSENT = {kind.backend: kind.absent() for kind in KINDS if kind.absent() is not None}
-# Backends that are here and read ONNX files, each once.
-ONNX_BACKENDS = [
-    kind.backend for kind in PRESENT if kind.backend in {"onnxruntime", "opencv_dnn"} or kind.name == "openvino-onnx"
-]
+# Backends that are here and read ONNX files.
+ONNX_BACKENDS = [kind.backend for kind in PRESENT if kind.make is _onnx]
 
 
 def ones(*shape: int) -> np.ndarray:
