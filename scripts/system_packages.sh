@@ -20,12 +20,15 @@ is_installed() {
 
 # require_packages PACKAGE…: installs those that are missing, or says what to type.
 require_packages() {
-  local package missing=()
+  local package wanted=() missing=()
+  for package in "$@"; do # each once, although several stages may want it
+    [[ " ${wanted[*]-} " == *" $package "* ]] || wanted+=("$package")
+  done
   if ! command -v dpkg-query >/dev/null; then
-    say "this system has no dpkg: make sure that it has the like of Debian's $*"
+    say "this system has no dpkg: make sure that it has the like of Debian's ${wanted[*]-}"
     return
   fi
-  for package in "$@"; do
+  for package in ${wanted[@]+"${wanted[@]}"}; do
     is_installed "$package" || missing+=("$package")
   done
   if ((${#missing[@]} == 0)); then

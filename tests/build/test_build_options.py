@@ -213,6 +213,16 @@ def test_missing_packages_are_installed_by_root(machine: Path) -> None:
     assert call.endswith(" install -y --no-install-recommends libfirst-dev libsecond-dev")
 
 
+def test_a_package_that_several_stages_want_is_named_once(machine: Path) -> None:
+    put(machine, "apt-get", f'echo "$*" >> {machine}/calls')
+    done = require_packages(machine, "libfirst-dev", "libsecond-dev", "libfirst-dev")
+    assert done.returncode == 0, done.stderr
+    [call] = (machine / "calls").read_text().splitlines()
+    assert call.endswith(" libfirst-dev libsecond-dev")
+    assert call.count("libfirst-dev") == 1
+    assert (done.stdout + done.stderr).count("libfirst-dev") == 1
+
+
 def test_package_lists_are_fetched_only_when_needed(machine: Path) -> None:
     put(machine, "apt-get", f'echo "$*" >> {machine}/calls; case "$*" in *update*) touch {machine}/lists;; esac\n'
         f"test -e {machine}/lists")  # fmt: skip
