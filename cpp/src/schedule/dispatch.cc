@@ -110,7 +110,7 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   std::uint64_t rows = max_batch;
   if (idle > 1) rows = std::min(rows, (callee->queue.alike(*group) + idle - 1) / idle);
   const std::uint32_t priority = level->priority;
-  task.spans = callee->queue.take(level, group, rows, next_arrival_);
+  task.spans = callee->queue.take(level, group, rows, next_arrival_++);
   refuse_deadly(callee, &task.spans, later);
   callee->ran_suspects = false;
   if (!post_batch(callee, std::move(task), best, later)) return false;

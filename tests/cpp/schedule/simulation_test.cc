@@ -86,9 +86,12 @@ class Simulation : public SchedulerTest {
     std::uint64_t number = 0;
     std::uint32_t priority = 0;
     std::uint32_t sender = 0;
-    // Batches posted while all of it waited: of younger requests only; of others than its sender, since one had an
-    // instance of that; of lower numbers only, since one had an instance of its priority.
+    std::uint32_t callee = 0;  // of its first stage
+    // Batches posted while all of it waited: of its callee, but of younger requests only; of other callees, since one
+    // was of its own; of others than its sender, since one had an instance of that; of lower numbers only, since one
+    // had an instance of its priority.
     std::size_t overtaken = 0;
+    std::size_t without_callee = 0;
     std::size_t without_sender = 0;
     std::size_t without_priority = 0;
   };
@@ -145,6 +148,7 @@ class Simulation : public SchedulerTest {
     Known known;
     known.servable = &of;
     known.stages = static_cast<float>(of.methods[m].size());
+    known.callee = of.methods[m].front();
     known.number = ++requests_;
     if (priorities_happen_) known.priority = pick(8);
     if (senders_happen_) known.sender = pick(kSenders);
@@ -234,7 +238,11 @@ class Simulation : public SchedulerTest {
   void count_overtaking(Servable& of) {
     if (deaths_happen_ || delays_happen_) return;
     std::set<float> held;
-    std::vector<std::vector<const Known*>> posted;
+    struct Posted {
+      std::uint32_t callee;
+      std::vector<const Known*> requests;
+    };
+    std::vector<Posted> posted;
     for (Worker& worker : of.workers) {
       for (const RunTask& task : worker.lane->tasks) {
         std::vector<const Known*> requests;
@@ -244,25 +252,33 @@ class Simulation : public SchedulerTest {
             if (std::ranges::count(known.values, first_value(row)) > 0) requests.push_back(&known);
           }
         }
-        if (seen_.insert(task.head.task + 1'000'000 * of.id).second && !requests.empty()) posted.push_back(requests);
+        if (seen_.insert(task.head.task + 1'000'000 * of.id).second && !requests.empty()) {
+          posted.push_back({task.head.callee, requests});
+        }
       }
     }
     for (auto& [request, known] : open_) {
       if (known.servable != &of) continue;
       const bool waits =
           std::ranges::none_of(known.values, [&](float value) { return held.contains(value); }) && known.stages == 1;
-      for (const auto& batch : posted) {
-        const auto any = [&](auto what) { return std::ranges::any_of(batch, what); };
+      for (const Posted& batch : posted) {
+        const auto any = [&](auto what) { return std::ranges::any_of(batch.requests, what); };
         if (any([&](auto* other) { return other->sender == known.sender; })) known.without_sender = 0;
         if (any([&](auto* other) { return other->priority == known.priority; })) known.without_priority = 0;
+        if (batch.callee == known.callee) known.without_callee = 0;
         if (!waits) continue;
         ++known.without_sender;
         if (!any([&](auto* other) { return other->priority >= known.priority; })) ++known.without_priority;
-        if (!any([&](auto* other) { return other->number <= known.number; })) ++known.overtaken;
+        if (batch.callee != known.callee) {
+          ++known.without_callee;
+        } else if (!any([&](auto* other) { return other->number <= known.number; })) {
+          ++known.overtaken;
+        }
       }
       EXPECT_LE(known.without_priority, kMostWithoutPriority) << "request " << known.number;
       // (Requests that have ended keep their places for a while.)
       if (priorities_happen_ || ends_happen_) continue;
+      EXPECT_LE(known.without_callee, kMostWithoutCallee) << "request " << known.number;
       EXPECT_LE(known.without_sender, kMostWithoutSender) << "request " << known.number;
       if (!senders_happen_) {
         EXPECT_LE(known.overtaken, kMostOvertaken) << "request " << known.number;
@@ -293,7 +309,9 @@ class Simulation : public SchedulerTest {
     EXPECT_TRUE(finish(worker.attachment, task, 1, failures).ok());
   }
 
-  static constexpr std::size_t kMostOvertaken = 40;
+  static constexpr std::size_t kMostOvertaken = 4;
+  // The other two callees have a round each, of up to three shapes; and full batches go ahead of what is not full.
+  static constexpr std::size_t kMostWithoutCallee = 2 * 3 + 4 + 2 * 2 + 2;
   // In a round, each sender has a turn with each callee, of up to three shapes.
   static constexpr std::size_t kMostWithoutSender = kSenders * 3 * 3 + Rounds::kMostBatches + 2;
   // Then it is as urgent as any, but seven others may be so, with each callee; and the lane is kept busy meanwhile.
