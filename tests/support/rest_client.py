@@ -36,3 +36,13 @@ def post(server: ServerProcess, target: str, instances: Any) -> Any:
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.status_code == 200, answer.text
     return answer.json()["instances"]
+
+
+def left_out_records(server: ServerProcess) -> int:
+    """How many records the server says that its log and its workers' have left out."""
+    (line,) = [
+        line
+        for line in requests.get(f"http://{server.rest}/metrics", timeout=30).text.splitlines()
+        if line.startswith("servoir_log_left_out_records_total ")
+    ]
+    return int(float(line.split()[1]))

@@ -85,9 +85,15 @@ void after_fork() SERVOIR_RELEASE(g_record) { g_record.unlock(); }
 // This happens when the library is loaded. With the first record it would be too late: the process may fork meanwhile.
 [[maybe_unused]] const int g_held_by_fork = ::pthread_atfork(before_fork, after_fork, after_fork);
 
-StandardError& standard_error() SERVOIR_REQUIRES(g_record) {
+// Records that were left out.
+constinit std::atomic<std::uint64_t> g_left_out{0};
+constinit std::atomic<std::uint64_t>* g_left_out_place SERVOIR_GUARDED_BY(g_record) = &g_left_out;
+
+void count_left_out() SERVOIR_REQUIRES(g_record) { g_left_out_place->fetch_add(1, std::memory_order_relaxed); }
+
+void put_on_standard_error(std::string_view record) SERVOIR_REQUIRES(g_record) {
   static Forever<StandardError> forever{STDERR_FILENO};
-  return forever.value;
+  if (!forever.value.write(record)) count_left_out();
 }
 
 // Writes to the file. Where that is not possible the record goes to stderr, with the reason once for each reason.
@@ -100,7 +106,7 @@ void put_into_file(std::string_view record) SERVOIR_REQUIRES(g_record) {
     last.value = written.message();
     text = "[ERROR] SERVING: " + last.value + "; records go to standard error instead\n" + text;
   }
-  standard_error().write(text);
+  put_on_standard_error(text);
 }
 
 class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
@@ -109,7 +115,7 @@ class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_m
     g_record.assert_held();
     spdlog::memory_buf_t text;
     formatter_->format(record, text);
-    standard_error().write({text.data(), text.size()});
+    put_on_standard_error({text.data(), text.size()});
   }
   void flush_() override {}
 };
@@ -255,7 +261,25 @@ void log_write_file(std::string record) {
 void log_write_stderr(std::string record) {
   record += '\n';
   const MutexLock whole(&g_record);
-  standard_error().write(record);
+  put_on_standard_error(record);
+}
+
+void log_count_left_out() {
+  const MutexLock whole(&g_record);
+  count_left_out();
+}
+
+std::uint64_t log_left_out() {
+  const MutexLock whole(&g_record);
+  return g_left_out_place->load(std::memory_order_relaxed);
+}
+
+void log_count_left_out_in(std::atomic<std::uint64_t>* place) {
+  const MutexLock whole(&g_record);
+  std::atomic<std::uint64_t>* const next = place != nullptr ? place : &g_left_out;
+  if (next == g_left_out_place) return;
+  next->store(g_left_out_place->load(std::memory_order_relaxed), std::memory_order_relaxed);
+  g_left_out_place = next;
 }
 
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text) {

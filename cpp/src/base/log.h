@@ -5,6 +5,8 @@
 // any time. A disabled level costs one relaxed load.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,14 @@ void set_log_directory(std::string directory, const LogFile::Limits& limits, Log
 void log_write_file(std::string record);
 // `file` is a source path; only its last component is printed.
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text);
+
+// A record was left out by whoever was about to log it, because there are too many of its kind. What standard error
+// does not take is counted by itself.
+void log_count_left_out();
+// How many records of this process were left out so far.
+[[nodiscard]] std::uint64_t log_left_out();
+// The count goes on in *place, which others may read; null: in a place of the log's own.
+void log_count_left_out_in(std::atomic<std::uint64_t>* place);
 
 #define SERVOIR_LOG(level, text)                                                                \
   do {                                                                                          \

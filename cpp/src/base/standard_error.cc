@@ -16,13 +16,15 @@ constexpr int kPatienceMs = 50;
 
 }  // namespace
 
-void StandardError::write(std::string_view record) {
+bool StandardError::write(std::string_view record) {
   if (dropped_ > 0 && is_ready(0) &&
       put("[WARNING] SERVING: " + std::to_string(dropped_) +
           " records before this one were dropped, because standard error did not take them\n")) {
     dropped_ = 0;
   }
-  if (!is_ready(dropped_ > 0 ? 0 : kPatienceMs) || !put(record)) ++dropped_;
+  const bool written = is_ready(dropped_ > 0 ? 0 : kPatienceMs) && put(record);
+  if (!written) ++dropped_;
+  return written;
 }
 
 bool StandardError::is_ready(int milliseconds) const {

@@ -16,8 +16,8 @@ class StandardError {
   explicit StandardError(int fd) : fd_(fd) {}
 
   // A whole record with its line end. It is dropped when it cannot be written soon; before the next that can be, a line
-  // says how many were dropped.
-  void write(std::string_view record);
+  // says how many were dropped. Returns whether it was written.
+  bool write(std::string_view record);
 
  private:
   [[nodiscard]] bool put(std::string_view text) const;

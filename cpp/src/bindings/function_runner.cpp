@@ -38,6 +38,7 @@ bool may_log_traceback(std::uint64_t* left_out) {
   }
   if (logged >= kTracebacksPerSecond) {
     ++not_logged;
+    log_count_left_out();
     return false;
   }
   ++logged;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 
 #include "base/log.h"
@@ -26,6 +27,15 @@ class WithoutLock {
 
  private:
   PyThreadState* state_;
+};
+
+// Has the server see how many records the log leaves out, during the life of this object.
+class LeftOutRecords {
+ public:
+  explicit LeftOutRecords(std::atomic<std::uint64_t>* place) { log_count_left_out_in(place); }
+  ~LeftOutRecords() { log_count_left_out_in(nullptr); }
+  LeftOutRecords(const LeftOutRecords&) = delete;
+  LeftOutRecords& operator=(const LeftOutRecords&) = delete;
 };
 
 // Releases the interpreter lock while the server looks for more room.
@@ -107,7 +117,9 @@ Status WorkerRuntime::serve_models(int memory_fd, int event_fd) {
 
 Status WorkerRuntime::serve_functions(int memory_fd, int event_fd) {
   SERVOIR_ASSIGN_OR_RETURN(auto attached, WorkerLane::attach(UniqueFd(memory_fd), UniqueFd(event_fd)));
+  std::atomic<std::uint64_t>* const left_out = attached->left_out_records();
   TaskLane lane(std::move(attached));
+  const LeftOutRecords counted(left_out);
   {
     const MutexLock lock(&lanes_);
     if (function_lane_ != nullptr) return Status::FailedPrecondition("serve_functions() is running already");

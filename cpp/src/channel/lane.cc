@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <string>
 #include <thread>
 
@@ -18,14 +19,20 @@
 namespace servoir {
 namespace {
 
-// The lane's memory has the LaneHeader, padded to kRingsOffset, then the task ring, then the done ring.
+// The lane's memory has the LaneHeader and what the worker counts, padded to kRingsOffset, then the task ring, then the
+// done ring.
 struct LaneHeader {
   std::uint64_t magic;
   std::uint32_t task_capacity;
   std::uint32_t done_capacity;
 };
+// Written by the worker alone, which may write anything there.
+using Count = std::atomic<std::uint64_t>;
+static_assert(Count::is_always_lock_free && sizeof(Count) == sizeof(std::uint64_t));
+constexpr std::uint64_t kCountOffset = sizeof(LaneHeader);
 constexpr std::uint64_t kMagic = 0x31656e616c767273;  // "srvlane1"
 constexpr std::uint64_t kRingsOffset = 64;
+static_assert(kCountOffset + sizeof(Count) <= kRingsOffset);
 constexpr std::uint32_t kMinCapacity = 1U << 12U;
 constexpr std::uint32_t kMaxCapacity = 1U << 30U;
 
@@ -126,6 +133,7 @@ Result<std::unique_ptr<ServerLane>> ServerLane::create(LaneSizes sizes) {
   SERVOIR_ASSIGN_OR_RETURN(Mapping mapping, Mapping::map(memory.get(), bytes));
   const LaneHeader header{kMagic, sizes.task_capacity, sizes.done_capacity};
   std::memcpy(mapping.data(), &header, sizeof(header));
+  new (mapping.data() + kCountOffset) Count(0);
   ring_format(mapping.data() + kRingsOffset, sizes.task_capacity);
   ring_format(mapping.data() + done_offset(sizes.task_capacity), sizes.done_capacity);
   return std::unique_ptr<ServerLane>(
@@ -163,6 +171,10 @@ bool ServerLane::arm() {
   impl_->released = false;
   impl_->armed = impl_->done.prepare_sleep();
   return impl_->armed;
+}
+
+std::uint64_t ServerLane::left_out_records() const {
+  return reinterpret_cast<const Count*>(impl_->mapping.data() + kCountOffset)->load(std::memory_order_relaxed);
 }
 
 int ServerLane::event_fd() const { return impl_->event_number; }
@@ -248,6 +260,10 @@ Result<std::optional<std::span<const std::byte>>> WorkerLane::wait(int timeout_m
     }
     lane.tasks.sleep(left_ms);
   }
+}
+
+std::atomic<std::uint64_t>* WorkerLane::left_out_records() {
+  return reinterpret_cast<Count*>(impl_->mapping.data() + kCountOffset);
 }
 
 void WorkerLane::release() { impl_->tasks.release(); }

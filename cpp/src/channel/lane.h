@@ -51,6 +51,9 @@ class ServerLane final : public LanePort {
   // record has come, and the caller is to drain the ring again.
   bool arm();
 
+  // How many records the worker says that its log has left out.
+  [[nodiscard]] std::uint64_t left_out_records() const;
+
   [[nodiscard]] int event_fd() const;  // readable when records wait; inherited by the worker
   // The caller keeps the eventfd open until the last arm(). The result is invalid if the eventfd was taken before.
   [[nodiscard]] UniqueFd take_event();
@@ -79,6 +82,8 @@ class WorkerLane {
   // Puts a record into the done ring, and raises the eventfd if the server does not look. Waits while the ring is full.
   // InvalidArgument if the record can never fit.
   [[nodiscard]] Status post(std::span<const std::byte> record);
+  // Where the worker counts the records that its log leaves out. It lives as long as the lane.
+  [[nodiscard]] std::atomic<std::uint64_t>* left_out_records();
   // Any thread. From now on wait() returns nothing.
   void stop();
   // Any thread. The wait() that is under way, or else the next wait(), returns nothing if it is interruptible.

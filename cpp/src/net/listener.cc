@@ -212,6 +212,8 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
     if (now - last_log_ >= kLogEvery) {
       last_log_ = now;
       SERVOIR_WARNING("cannot accept a connection for the moment: " + why);
+    } else {
+      log_count_left_out();
     }
     retry_.set(now + kPause);
   }

@@ -147,7 +147,10 @@ class Context final : public TlsContext, public std::enable_shared_from_this<Con
     const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
     auto last = last_log_.load(std::memory_order_relaxed);
     const auto pause = std::chrono::steady_clock::duration(kLogEvery).count();
-    if ((last != 0 && now - last < pause) || !last_log_.compare_exchange_strong(last, now)) return;
+    if ((last != 0 && now - last < pause) || !last_log_.compare_exchange_strong(last, now)) {
+      log_count_left_out();
+      return;
+    }
     SERVOIR_WARNING("a client's TLS handshake failed: " + why);
   }
 

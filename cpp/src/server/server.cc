@@ -27,6 +27,7 @@
 #include "server/callback_thread.h"
 #include "server/io_thread.h"
 #include "server/lane_watch.h"
+#include "server/left_out_records.h"
 #include "service/service.h"
 
 namespace servoir {
@@ -169,6 +170,7 @@ struct Server::Impl {
   const metrics::GaugeReading open_connections{scope, {"servoir_connections", "Open connections of clients."}, [this] {
                                                  return static_cast<double>(count_connections());
                                                }};
+  LeftOutRecords left_out{scope};
   const metrics::GaugeReading rest_held{
       scope,
       {"servoir_rest_held_bytes", "Bytes that bodies and answers of REST requests hold.", metrics::Unit::kBytes},
@@ -319,6 +321,7 @@ Result<AttachmentId> Server::attach_lane(ServableId servable, std::shared_ptr<Se
     auto watch =
         std::make_shared<LaneWatch>(&thread->relay, &impl->scheduler, lane, std::move(event), *attachment, broken);
     {
+      impl->left_out.add(lane);
       const MutexLock lock(&impl->mutex);
       impl->lanes.emplace(*attachment, Impl::AttachedLane{thread, std::move(lane), watch});
       impl->lane_count.store(impl->lanes.size(), std::memory_order_relaxed);
@@ -342,6 +345,7 @@ Result<bool> Server::detach_lane(AttachmentId attachment, std::string_view reaso
     impl_->lanes.erase(found);
     impl_->lane_count.store(impl_->lanes.size(), std::memory_order_relaxed);
   }
+  impl_->left_out.end(lane.lane);
   bool known_cause = false;
   lane.thread->loop.run_and_wait([&] {
     lane.watch->finish();

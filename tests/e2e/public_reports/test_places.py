@@ -12,6 +12,7 @@ import pytest
 from servoir.client import Client
 from support.models import linked_models
 from support.processes import wait_until
+from support.rest_client import left_out_records
 from support.scripts import PLAIN, RunScript, assert_answers
 
 START = """
@@ -87,9 +88,12 @@ def test_what_workers_print_goes_to_standard_error_if_asked_for(run: RunScript) 
         return any("tracebacks before the next one were left out" in line for line in script.lines)
 
     wait_until(counted, 20, "how many tracebacks were left out")
+    before = left_out_records(script)
+    assert before >= 10
     say(script.grpc, "die")
     for line in ("said hello", "\\udc80 shouted hello", "ValueError: on purpose", "last words"):
         wait_until(lambda line=line: f"s_extra0_version1: {line}" in script.lines, 10, line)  # type: ignore[misc]
+    assert left_out_records(script) >= before, "the count goes on when the worker has ended"
     assert not (script.work / "serving_logs").exists()
     assert script.stop() == 0
 

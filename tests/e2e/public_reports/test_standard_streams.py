@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import alive, wait_until
+from support.rest_client import left_out_records
 from support.scripts import PLAIN, ask, write_servables
 from support.servers import SERVE, ServerProcess, connects, serve_options
 
@@ -75,6 +76,7 @@ def test_full_pipes_that_nobody_reads(tmp_path: Path) -> None:
     try:
         with served(tmp_path / "work", f'exec "$@" >{pipe} 2>&1') as server:
             replace_worker(server)
+            assert left_out_records(server) > 0
             assert server.stop() == 0
     finally:
         os.close(kept)
