@@ -49,16 +49,6 @@ def example(request: pytest.FixtureRequest, tmp_path: Path, example_servables: P
         yield request.param, server
 
 
-def check_tensor_add(server: ServerProcess) -> None:
-    assert post(server, "add:add_cast", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}]) == [
-        {"y": [[2.0, 3.0], [4.0, 5.0]]}
-    ]
-    ones = [[1.0, 1.0], [1.0, 1.0]]
-    bad, good = post(server, "add:add_common", [{"x1": [1.0], "x2": [1.0]}, {"x1": ones, "x2": ones}])
-    assert "error_msg" in bad
-    assert good == {"y": [[2.0, 2.0], [2.0, 2.0]]}
-
-
 def curl_lines(example: str) -> list[tuple[str, str]]:
     """The commands with curl of an example's README, each with the answer that is shown below it."""
     text = (EXAMPLES / example / "README.md").read_text().replace("\\\n", " ")
@@ -78,6 +68,17 @@ def check_curl_lines(example: str, server: ServerProcess) -> None:
             check=True,
         )
         assert json.loads(done.stdout) == json.loads(answer), command
+
+
+def check_tensor_add(server: ServerProcess) -> None:
+    check_curl_lines("tensor_add", server)
+    for method in ("add_cast", "add_common"):
+        answers = post(server, f"add:{method}", [{"x1": [[1, 2], [3, 4]], "x2": [[1, 1], [1, 1]]}])
+        assert answers == [{"y": [[2.0, 3.0], [4.0, 5.0]]}]
+    ones = [[1.0, 1.0], [1.0, 1.0]]
+    bad, good = post(server, "add:add_common", [{"x1": [1.0], "x2": [1.0]}, {"x1": ones, "x2": ones}])
+    assert "error_msg" in bad
+    assert good == {"y": [[2.0, 2.0], [2.0, 2.0]]}
 
 
 def check_add_sub_pipeline(server: ServerProcess) -> None:
