@@ -15,7 +15,19 @@ from support import ROOT
 
 PACKAGE = ROOT / "python" / "servoir"
 # From the bottom to the top. The modules of the first row may use each other, the parts of another row may not.
-BASE = {"check", "dtypes", "encryption", "errors", "figures", "forks", "log", "machine", "settings", "standard_streams"}
+BASE = {
+    "check",
+    "dtypes",
+    "encryption",
+    "errors",
+    "figures",
+    "forks",
+    "log",
+    "machine",
+    "protobuf_wire",
+    "settings",
+    "standard_streams",
+}
 ORDER = [BASE, {"servable"}, {"backends"}, {"control"}, {"server", "worker", "client"}, {"cli"}, {"__main__"}]
 # Below everything: the package itself, which every import loads first, and the extension. The extension's stub names
 # types of the graph and of figures.

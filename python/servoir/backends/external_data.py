@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from servoir.backends.model_file import missing_file
-from servoir.backends.protobuf_wire import Malformed, field, fields
 from servoir.errors import BackendError
+from servoir.protobuf_wire import Malformed, field, fields
 
 _MESSAGES = {
     "model": {7: "graph", 25: "function"},

@@ -10,7 +10,7 @@ import mmap
 from dataclasses import dataclass, field
 
 from servoir.backends.model_file import ModelFile
-from servoir.backends.protobuf_wire import fields
+from servoir.protobuf_wire import fields
 
 # Of TensorProto.DataType.
 _TYPES = {

@@ -22,6 +22,7 @@ import numpy as np
 
 from servoir.client.errors import Answer, InferError
 from servoir.dtypes import DTYPES, TEXTS
+from servoir.protobuf_wire import field, varint
 
 _DTYPE_NUMBERS = {np.dtype(name): number for number, name in enumerate(DTYPES, 1)}
 _STRING, _BYTES = range(len(DTYPES) + 1, len(DTYPES + TEXTS) + 1)
@@ -41,22 +42,6 @@ class TooLarge(Exception):
         super().__init__(f"Sent message larger than max ({size} vs. {limit}): send less in one request")
 
 
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """A length-delimited field with a number below 16."""
-    return bytes((number << 3 | 2,)) + _varint(len(data)) + data
-
-
 def _utf8(what: str, text: str) -> bytes:
     try:
         return text.encode()
@@ -69,7 +54,7 @@ def _shape(dims: tuple[int, ...]) -> bytes:
     """The field of a TensorShape in a Tensor; nothing for a scalar, which is an empty shape."""
     if not dims:
         return b"\x0a\x00"
-    return _field(1, _field(1, b"".join([_varint(dim) for dim in dims])))
+    return field(1, field(1, b"".join([varint(dim) for dim in dims])))
 
 
 def _array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part], int]:
@@ -88,7 +73,7 @@ def _array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part], in
         number = _DTYPE_NUMBERS[little]
     head = _shape(array.shape) + bytes((0x10, number))
     size = array.nbytes
-    head += b"\x1a" + _varint(size)
+    head += b"\x1a" + varint(size)
     if size <= _SMALL:
         data = head + (array if is_native else _packed(array)).tobytes()
         return [data], len(data)
@@ -99,7 +84,7 @@ def _text_array_parts(name: str, array: np.ndarray[Any, Any]) -> tuple[list[Part
     """An array of bytes, or of NumPy's StringDType: a bytes_val for each element."""
     number = _BYTES if array.dtype.kind == "S" else _STRING
     texts = [text if isinstance(text, bytes) else _utf8(f"Input '{name}'", text) for text in array.ravel().tolist()]
-    data = _shape(array.shape) + bytes((0x10, number)) + b"".join([_field(4, text) for text in texts])
+    data = _shape(array.shape) + bytes((0x10, number)) + b"".join([field(4, text) for text in texts])
     return [data], len(data)
 
 
@@ -122,9 +107,9 @@ def _tensor_parts(name: str, value: object) -> tuple[list[Part], int]:
     elif isinstance(value, float):
         data = b"\x0a\x00\x10\x0c\x1a\x08" + struct.pack("<d", value)
     elif isinstance(value, str):
-        data = b"\x0a\x03\x0a\x01\x01\x10\x0d" + _field(4, _utf8(f"Input '{name}'", value))
+        data = b"\x0a\x03\x0a\x01\x01\x10\x0d" + field(4, _utf8(f"Input '{name}'", value))
     elif isinstance(value, bytes):
-        data = b"\x0a\x03\x0a\x01\x01\x10\x0e" + _field(4, value)
+        data = b"\x0a\x03\x0a\x01\x01\x10\x0e" + field(4, value)
     else:
         hint = "; numpy.asarray makes an array of it" if isinstance(value, (list, tuple)) else ""
         raise RuntimeError(
@@ -149,8 +134,8 @@ def _instance_parts(instance: object, index: int) -> tuple[list[Part], int]:
                 f"Parameter 'instances': names of inputs should be str, but instance {index} has {name!r}"
             )
         tensor, size = _tensor_parts(name, value)
-        entry = _field(1, _utf8("Parameter 'instances': a name of an input", name)) + b"\x12" + _varint(size)
-        head = b"\x0a" + _varint(len(entry) + size) + entry
+        entry = field(1, _utf8("Parameter 'instances': a name of an input", name)) + b"\x12" + varint(size)
+        head = b"\x0a" + varint(len(entry) + size) + entry
         parts.append(head)
         parts += tensor
         total += len(head) + size
@@ -159,10 +144,10 @@ def _instance_parts(instance: object, index: int) -> tuple[list[Part], int]:
 
 @lru_cache(64)
 def _spec(servable: str, method: str, version: int) -> bytes:
-    spec = _field(1, _utf8("The servable's name", servable)) + _field(2, _utf8("The method's name", method))
+    spec = field(1, _utf8("The servable's name", servable)) + field(2, _utf8("The method's name", method))
     if version:
-        spec += b"\x18" + _varint(version)
-    return _field(1, spec)
+        spec += b"\x18" + varint(version)
+    return field(1, spec)
 
 
 def write_request(servable: str, method: str, version: int, instances: object, max_bytes: int | None = None) -> bytes:
@@ -179,7 +164,7 @@ def write_request(servable: str, method: str, version: int, instances: object, m
     total = len(parts[0])
     for index, instance in enumerate(instances):
         instance_parts, size = _instance_parts(instance, index)
-        head = b"\x12" + _varint(size)
+        head = b"\x12" + varint(size)
         parts.append(head)
         parts += instance_parts
         total += len(head) + size
@@ -341,11 +326,11 @@ def read_outcome(reply: bytes) -> list[dict[str, Any]] | InferError:
     try:
         instances: list[_Field] = []
         errors: list[tuple[int, str]] = []
-        for field in _fields(reply, 0, len(reply)):
-            if field[0] == 3:
-                instances.append(field)
-            elif field[0] == 4:
-                errors.append(_read_error(reply, field[1], field[2]))
+        for found in _fields(reply, 0, len(reply)):
+            if found[0] == 3:
+                instances.append(found)
+            elif found[0] == 4:
+                errors.append(_read_error(reply, found[1], found[2]))
         if not errors:
             return [_read_instance(reply, at, end) for _, at, end in instances]
         if len(errors) == 1 and not instances and errors[0][0] != 0:

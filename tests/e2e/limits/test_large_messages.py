@@ -12,26 +12,13 @@ import numpy as np
 import pytest
 import requests
 from servoir.client import Client
+from servoir.protobuf_wire import field, varint
 from support.foreign_client import DTYPES, PATH, ForeignClient, open_channel
 from support.processes import status_kib
 from support.servers import Start
 
 MIB = 1 << 20
-
-
 GIB = 1 << 30
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def big_request(servable: str, method: str, name: str, count: int) -> bytes:

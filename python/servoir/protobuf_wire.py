@@ -1,4 +1,6 @@
-"""Messages in the wire form of protocol buffers, field by field: as much of it as reading ONNX files takes.
+"""Messages in the wire form of protocol buffers, field by field: what writing requests and reading ONNX files takes.
+
+The client reads replies by itself, in client/codec.py: where it reads a field its speed counts.
 
 The form: https://protobuf.dev/programming-guides/encoding/
 """
@@ -21,13 +23,13 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None, 
     position = 0
     while position < len(message):
         start = position
-        tag, position = _varint(message, position)
+        tag, position = _read_varint(message, position)
         value: int | memoryview | None = None
         wire = tag & 7
         if wire == 0:
-            value, position = _varint(message, position)
+            value, position = _read_varint(message, position)
         elif wire == 2:
-            length, position = _varint(message, position)
+            length, position = _read_varint(message, position)
             value = message[position : position + length]
             position += length
         elif wire in (1, 5):
@@ -41,10 +43,22 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None, 
 
 def field(number: int, payload: bytes) -> bytes:
     """A field that is a text or a message."""
-    return _varint_bytes(number << 3 | 2) + _varint_bytes(len(payload)) + payload
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
+def varint(value: int) -> bytes:
+    """A number that is not negative."""
+    if value < 0x80:
+        return bytes((value,))
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while position < len(message) and shift < 64:
         byte = message[position]
@@ -54,12 +68,3 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
             return value, position
         shift += 7
     raise Malformed("a number has no end")
-
-
-def _varint_bytes(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from servoir.backends.protobuf_wire import Malformed, field, fields
+from servoir.protobuf_wire import Malformed, field, fields
 
 
 def test_fields_of_each_kind() -> None:
