@@ -25,7 +25,7 @@ require_packages() {
     [[ " ${wanted[*]-} " == *" $package "* ]] || wanted+=("$package")
   done
   if ! command -v dpkg-query >/dev/null; then
-    say "this system has no dpkg: make sure that it has the like of Debian's ${wanted[*]-}"
+    say "this system has no dpkg: make sure that it has the equivalents of Debian's ${wanted[*]-}"
     return
   fi
   for package in ${wanted[@]+"${wanted[@]}"}; do
@@ -42,7 +42,7 @@ require_packages() {
     as_root=(sudo -n)
   fi
   step apt "installing ${missing[*]}" apt_install "${missing[@]}" ||
-    fail "apt-get could not install ${missing[*]} (its own words are above). When it says that there is no such package: this" \
+    fail "apt-get could not install ${missing[*]} (see its output above). When it says that there is no such package: this" \
       "needs Debian 12 or a relative as new"
 }
 

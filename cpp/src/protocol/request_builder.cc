@@ -76,7 +76,7 @@ Status RequestBuilder::charge(std::uint32_t instances) {
   const MemoryBudget& budget = *slabs_->heap();
   return Status::ResourceExhausted(
       "no memory for the instances of the request: " + std::to_string(instances) + " take " +
-      std::to_string(bytes + heap_.held()) + " bytes beside their tensors, for which all requests have " +
+      std::to_string(bytes + heap_.held()) + " bytes besides their tensors, for which all requests have " +
       std::to_string(budget.limit()) + " bytes, a quarter of the arena's limit; " +
       std::to_string(budget.used() - heap_.held()) +
       " are in use; send fewer instances at a time, or raise the arena's limit (SERVOIR_ARENA_LIMIT_MB)");

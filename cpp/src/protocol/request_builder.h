@@ -22,7 +22,7 @@
 
 namespace servoir {
 
-// Instances in one request, at most: what a request takes beside its tensors stays in proportion to its message.
+// Instances in one request, at most: what a request takes besides its tensors stays in proportion to its message.
 inline constexpr std::uint32_t kMaxInstances = 1U << 18U;
 // Empty arrays that the tensors without elements of one request may have together, the first of each not counted: their
 // shapes take no bytes in a message, but each array costs something where the tensor is printed or walked through.

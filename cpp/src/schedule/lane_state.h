@@ -42,7 +42,7 @@ void add_room(RunningTask* task, BlockRef room);
 // The piece's rows as tensors share `block`; row `row` of them.
 [[nodiscard]] TensorRef row_of(const OutputPiece& piece, const BlockRef& block, std::uint32_t row);
 
-// The batch as the worker gets it: rows that lie one behind the other become one piece.
+// The batch as the worker gets it: rows that are contiguous in memory become one piece.
 void describe_batch(std::span<const InputForm> forms, const RunningTask& task, RunTask* out);
 
 // How many rows can surely be described by a record of this size, both in a task and in its result.

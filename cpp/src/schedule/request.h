@@ -20,7 +20,7 @@
 
 namespace servoir {
 
-// What a client may say about its request beside the values. Protocols fill in what they have a place for.
+// What a client may say about its request besides the values. Protocols fill in what they have a place for.
 struct RequestInfo {
   std::string id;           // the client's own name for it, which its answer repeats; empty: none
   std::string traceparent;  // of W3C Trace Context, as it came; empty: none
@@ -34,7 +34,7 @@ struct RequestInfo {
 
 class Request {
  public:
-  // What a request of so many instances takes beside its tensors.
+  // What a request of so many instances takes besides its tensors.
   [[nodiscard]] static std::uint64_t heap_bytes(const MethodSpec& method, std::uint64_t instances) {
     return instances *
            (method.values * sizeof(TensorRef) + sizeof(Status) + (method.stages.size() + 1) * sizeof(std::uint32_t));
@@ -58,7 +58,7 @@ class Request {
 
   const std::shared_ptr<const Method> method;
   const std::uint32_t instances;
-  MemoryShare heap;    // of what it takes beside its tensors
+  MemoryShare heap;    // of what it takes besides its tensors
   MemoryShare memory;  // of this and its inputs, of what the requests of its connection may have
   RecycledVector<TensorRef> values;
   RecycledVector<Status> errors;  // of each instance; if not ok, the instance failed and has no outputs

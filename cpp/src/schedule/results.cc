@@ -148,7 +148,7 @@ Status VersionScheduler::on_call(LaneState* lane, std::span<const std::byte> rec
   if (!heap.add(Request::heap_bytes(*callee.call_method->spec, call.rows))) {
     const MemoryBudget& budget = *around_->slabs->heap();
     refuse_call(*lane, call.call, call.rows,
-                "finds no memory beside its tensors, for which all requests have " + std::to_string(budget.limit()) +
+                "finds no memory besides its tensors, for which all requests have " + std::to_string(budget.limit()) +
                     " bytes, a quarter of the arena's limit (SERVOIR_ARENA_LIMIT_MB); " +
                     std::to_string(budget.used()) + " are in use; call with fewer at a time",
                 later);

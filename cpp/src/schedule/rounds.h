@@ -1,7 +1,7 @@
 // Rounds: fair queueing among the senders (connections) whose instances wait for one callee with the same priority.
 //
 // In each round every sender has a turn of a few instances. What is queued gets the round of its sender's next turn:
-// so one who has queued thousands waits behind one who has queued a few, and what a sender queues within its turn stays
+// so one who has queued thousands waits after one who has queued a few, and what a sender queues within its turn stays
 // together and in its order. (It is start-time fair queueing, by Goyal, Vin and Cheng, 1996, with turns for packets.)
 //
 // A round ends when an instance of the next is run, or after so many batches: otherwise senders that are ever new

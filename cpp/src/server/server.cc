@@ -177,7 +177,7 @@ struct Server::Impl {
       [this] { return static_cast<double>(rest_budget.used()); }};
   const metrics::GaugeReading request_heap{
       scope,
-      {"servoir_request_heap_bytes", "Bytes that requests of many instances take beside their tensors.",
+      {"servoir_request_heap_bytes", "Bytes that requests of many instances take besides their tensors.",
        metrics::Unit::kBytes},
       [this] { return static_cast<double>(slabs.heap()->used()); }};
 

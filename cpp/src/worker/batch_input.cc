@@ -24,7 +24,7 @@ Result<std::byte*> BatchInput::rows(const ArenaView& arena, const RunTask::Input
   std::uint64_t bytes = 0;
   if (!checked_mul(row_bytes, total, &bytes)) return Status::Internal("a batch that is too large to be addressed");
 
-  // As far as the wanted rows lie one behind the other, they are one run.
+  // As far as the wanted rows are contiguous, they are one run.
   std::byte* run = nullptr;       // of the rows seen so far, while they are one run
   std::byte* gathered = nullptr;  // set once they are not
   std::uint64_t done = 0;

@@ -1,6 +1,6 @@
 // BatchInput: the rows of one input of a task as the one tensor that a model takes.
 //
-// Rows that lie one behind the other are used where they are; others are gathered into a buffer, which is kept for the
+// Contiguous rows are used where they are; others are gathered into a buffer, which is kept for the
 // next batch. Belongs to one thread.
 #pragma once
 

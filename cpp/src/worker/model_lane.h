@@ -25,7 +25,7 @@ class ModelLane {
   ModelLane(const ModelLane&) = delete;
   ModelLane& operator=(const ModelLane&) = delete;
 
-  // The model behind the callee of this number. AlreadyExists if there is one.
+  // The model that the callee of this number runs. AlreadyExists if there is one.
   [[nodiscard]] Status add(std::uint32_t callee, BatchRunner runner);
   void start();
   // The batch that runs is finished and answered.

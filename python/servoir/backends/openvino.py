@@ -129,7 +129,8 @@ def plugin() -> str:
 @functools.cache
 def load() -> NativeBackend:
     path = plugin()
-    # oneDNN inside it keeps 1024 more, beside OpenVINO's own (see instance.cc), and reads this when it is first used.
+    # oneDNN inside it keeps 1024 more, in addition to OpenVINO's own (see instance.cc). It reads this when it is first
+    # used.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     try:
         return load_native(path, search_places())

@@ -244,7 +244,7 @@ TEST(MessageFaults, CountsBeyondTheRecord) {
     poke(&record, sizeof(DoneHead), count + 1);  // pieces of the first output
     EXPECT_EQ(read_rows_result(record, &back).code(), Code::kInternal) << count;
   }
-  // Where the errors are: behind two heads and five pieces.
+  // Where the errors are: after two heads and five pieces.
   const std::size_t errors = sizeof(DoneHead) + 2 * sizeof(OutputHead) + 5 * sizeof(OutputPiece);
   std::vector<std::byte> record = good;
   poke(&record, errors + offsetof(RowError, text_bytes), std::numeric_limits<std::uint64_t>::max());

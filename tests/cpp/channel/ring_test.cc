@@ -408,7 +408,7 @@ TEST(RingFaults, WrapMarks) {
     ASSERT_TRUE(put(&producer, bytes_of("x")));
     EXPECT_EQ(take(&consumer), "x");
     shared.length(16) = 0xffffffffU;
-    shared.tail() = 4096;  // the mark, but nothing behind it
+    shared.tail() = 4096;  // the mark, but nothing after it
     expect_broken(&consumer, "wrap without a record");
   }
   {
@@ -418,7 +418,7 @@ TEST(RingFaults, WrapMarks) {
     ASSERT_TRUE(put(&producer, bytes_of("x")));
     EXPECT_EQ(take(&consumer), "x");
     shared.length(16) = 0xffffffffU;
-    shared.length(0) = 0xffffffffU;  // one behind the other
+    shared.length(0) = 0xffffffffU;  // one after the other
     shared.tail() = 4096 + 16;
     expect_broken(&consumer, "wrap after wrap");
   }

@@ -177,7 +177,7 @@ TEST_F(ListenerTest, WaitsForDescriptorsAndThenGoesOn) {
   const UniqueFd client = connect_to(listener_->address().port, std::move(socket));
   ASSERT_TRUE(client.valid());  // in the kernel's queue
   std::future<UniqueFd> accepted = accepted_.get_future();
-  // The loop still runs, and has tried: its tasks come behind the accept.
+  // The loop still runs, and has tried: its tasks come after the accept.
   std::promise<void> ran;
   loop_.post([&] { ran.set_value(); });
   ran.get_future().wait();

@@ -177,7 +177,7 @@ TEST_F(TlsStreamTest, FillsOnePieceAfterTheOther) {
   EXPECT_EQ(room, sent);
 }
 
-// As Connection does it: what was not taken is offered again, at another address and with more behind it.
+// As Connection does it: what was not taken is offered again, at another address and with more after it.
 TEST_F(TlsStreamTest, OutputThatTheSocketTakesBitByBitArrivesWhole) {
   shake_hands();
   const std::vector<std::byte> all = numbered(300000);

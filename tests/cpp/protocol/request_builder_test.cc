@@ -157,7 +157,7 @@ TEST_F(Columns, MoreThanTheArenaHas) {
   EXPECT_EQ(place.status().code(), Code::kResourceExhausted);
 }
 
-// ---- what requests take beside their tensors
+// ---- what requests take besides their tensors
 
 class RequestHeap : public ::testing::Test {
  protected:

@@ -23,7 +23,7 @@ TEST_F(SchedulerTest, WhatComesWhileTheLaneIsBusySharesTheNextBatch) {
   EXPECT_EQ(lane.tasks.size(), 1U) << "three of four do not fill a batch";
   submit("m", {floats({2}, 4)});
   scheduler->pump();
-  ASSERT_EQ(lane.tasks.size(), 2U) << "a full batch is posted behind the running one";
+  ASSERT_EQ(lane.tasks.size(), 2U) << "a full batch is posted after the running one";
   EXPECT_EQ(rows_of(lane.tasks[1]), (std::vector<float>{1, 2, 3, 4}));
   for (int i = 5; i <= 9; ++i) submit("m", {floats({2}, static_cast<float>(i))});
   scheduler->pump();
@@ -84,7 +84,7 @@ TEST_F(SchedulerTest, ASlowFunctionThatIsCalledSinglyTravelsWithFewInstances) {
   run_ns = 400'000;
   ASSERT_TRUE(finish(a_id, a.tasks[0], 0).ok());
   scheduler->pump();
-  ASSERT_EQ(a.tasks.size(), 3U) << "two of 0.4 ms each, and the same again behind them";
+  ASSERT_EQ(a.tasks.size(), 3U) << "two of 0.4 ms each, and the same again after them";
   EXPECT_EQ(a.tasks[1].head.rows, 2U);
   EXPECT_EQ(a.tasks[2].head.rows, 2U);
 }

@@ -225,7 +225,7 @@ TEST_F(GrpcServerTest, ACancelledCallLeavesTheQueue) {
   client.run_until([&] { return client.pings_answered() == 1; });  // the resets have been read
   gate_.open();
   EXPECT_EQ(client.call(kPredict, predict_request({{5}})).status(), 0);
-  // The one that ran, perhaps one that lay in the lane behind it, and the last.
+  // The one that ran, perhaps one that lay in the lane after it, and the last.
   EXPECT_LE(adder_->rows(), 3U);
 }
 

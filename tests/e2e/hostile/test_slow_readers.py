@@ -74,7 +74,7 @@ def test_readers_that_do_not_read_against_a_full_arena(start: Start, stubs: Any)
                 refused_otherwise += error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED
             most = max(most, memory_of(server))
             assert time.monotonic() - start_time < 5, outcome
-        print(f"memory of the server: {most} MiB, {before} MiB before; a small call beside: {outcome}")
+        print(f"memory of the server: {most} MiB, {before} MiB before; a small call at the same time: {outcome}")
         assert most - before < 128 + 64
         assert refused_otherwise == 0, outcome
         for reader in readers:

@@ -79,7 +79,7 @@ def test_one_connection_leaves_memory_to_the_others(start: Start, stubs: Any, tm
 
 
 def test_requests_of_very_many_instances_have_a_budget(start: Start, stubs: Any, tmp_path: Path) -> None:
-    """1.6 MB of JSON are 200 000 instances, which take 45 MB beside their tensors."""
+    """1.6 MB of JSON are 200 000 instances, which take 45 MB besides their tensors."""
     server = start("plain", device_ids=0, env={"SERVOIR_ARENA_LIMIT_MB": "512"})
     url = f"http://{server.rest}/model/plain:size"
     count = 200_000
@@ -110,7 +110,7 @@ def test_requests_of_very_many_instances_have_a_budget(start: Start, stubs: Any,
             if answer.status_code == 200:
                 continue
             assert answer.status_code == 429
-            assert "beside their tensors" in answer.json()["error_msg"]
+            assert "besides their tensors" in answer.json()["error_msg"]
             assert "SERVOIR_ARENA_LIMIT_MB" in answer.json()["error_msg"]
         assert busy.result().instances
     assert figure(server, "servoir_request_heap_bytes") == 0

@@ -1,4 +1,4 @@
-"""Instances that end the worker that runs them: only they fail, and whoever asks beside them is answered."""
+"""Instances that end the worker that runs them: only they fail, and whoever asks at the same time is answered."""
 
 from __future__ import annotations
 

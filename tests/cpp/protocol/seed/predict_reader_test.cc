@@ -242,7 +242,7 @@ TEST_F(PredictReader, FieldsInAnyOrder) {
     do {
       const std::string value = parts[0] + parts[1] + parts[2];
       EXPECT_TRUE(accept(value) == usual);
-      // Value before key, spec behind the instances.
+      // Value before key, spec after the instances.
       const std::string entry = field(2, value) + field(1, "x");
       EXPECT_TRUE(read(request(spec("echo"), {field(1, entry)})) == usual);
       EXPECT_TRUE(read(field(2, field(1, entry)) + field(1, spec("echo")), {1000, 70000, 1000000}) == usual);
