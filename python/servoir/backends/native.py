@@ -32,6 +32,14 @@ def plugin_path(backend: str) -> str:
     return os.path.join(plugin_directory(), f"libservoir_{backend}.so")
 
 
+def installed_plugin(backend: str, remedy: str) -> str:
+    """Its file. BackendError if it is not there, with the remedy to continue "this Servoir was built without …"."""
+    path = plugin_path(backend)
+    if not os.path.isfile(path):
+        raise BackendError(f"the plug-in '{path}' is not there: this Servoir was built without {remedy}")
+    return path
+
+
 def trial_program() -> str:
     """It is always the package's own, whatever SERVOIR_PLUGIN_DIR says."""
     return os.path.join(_PLUGINS, "servoir_trial_load")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from servoir import log
 from servoir.backends.interface import Placement
 from servoir.backends.model_file import ModelFile
-from servoir.backends.native import NativeSubgraph, load_native, plugin_path
+from servoir.backends.native import NativeSubgraph, installed_plugin, load_native
 from servoir.backends.options import read_options
 from servoir.errors import BackendError
 
@@ -51,13 +50,7 @@ def search_places() -> list[tuple[str, str]]:
 
 def plugin() -> str:
     """BackendError, saying how to get it, if it is not there."""
-    path = plugin_path("opencv_dnn")
-    if not os.path.isfile(path):
-        raise BackendError(
-            f"the plug-in '{path}' is not there: this Servoir was built without the embedded backend (bash build.sh"
-            f" -e cpu builds it)"
-        )
-    return path
+    return installed_plugin("opencv_dnn", "the embedded backend (bash build.sh -e cpu builds it)")
 
 
 @functools.cache

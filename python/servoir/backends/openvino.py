@@ -20,7 +20,7 @@ from servoir import settings
 from servoir.backends.external_data import content_without_links
 from servoir.backends.interface import Placement
 from servoir.backends.model_file import ModelFile, read_model_file, weights_path
-from servoir.backends.native import NativeSubgraph, load_native, plugin_directory, plugin_path
+from servoir.backends.native import NativeSubgraph, installed_plugin, load_native, plugin_directory
 from servoir.backends.options import read_options
 from servoir.backends.recorded import PLACE, recorded_directories
 from servoir.errors import BackendError
@@ -117,13 +117,7 @@ def search_places() -> list[tuple[str, str]]:
 
 def plugin() -> str:
     """BackendError, saying how to get it, if it is not there."""
-    path = plugin_path("openvino")
-    if not os.path.isfile(path):
-        raise BackendError(
-            f"the plug-in '{path}' is not there: this Servoir was built without OpenVINO's headers (bash build.sh -p"
-            f" <site-packages>/openvino/libs builds it)"
-        )
-    return path
+    return installed_plugin("openvino", "OpenVINO's headers (bash build.sh -p <site-packages>/openvino/libs builds it)")
 
 
 @functools.cache
