@@ -31,7 +31,10 @@ MOVED = {
         "all steps of a version under its one lock, deaths of workers, the order of priorities and connections, and "
         "records that wait for a lane's ring among them",
     ),
-    "python/servoir/backends": (3400, "what each computes otherwise than ONNX says, and tensors in files that links lead to"),
+    "python/servoir/backends": (
+        3400,
+        "what each computes otherwise than ONNX says, and tensors in files that links lead to",
+    ),
     "cpp/src/protocol/seed": (2000, "both wire forms, and gRPC requests are read whole and in pieces"),
     "cpp/src/bindings/function_runner.cpp": (
         420,

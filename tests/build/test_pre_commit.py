@@ -31,3 +31,16 @@ def test_each_hook_is_a_stage() -> None:
         assert hook["id"] in stages
         assert hook["entry"] == f"bash build.sh --test {hook['id']}"
         assert hook["language"] == "system"
+
+
+def test_ruff_checks_every_python_file() -> None:
+    """By itself it passes over every folder that is named build, and with it over this one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--show-files"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert {str(path) for path in (ROOT / "tests").rglob("*.py")} <= set(done.stdout.splitlines())

@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from servoir.backends.catalogue import records
-from support import ROOT
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
-
+from servoir.backends.catalogue import records
+from support import ROOT
 
 # What every Linux has; all else has to be in the wheel.
 SYSTEM_LIBRARIES = re.compile(
