@@ -4,9 +4,12 @@
 # runtime are found: next to a library directory of SERVOIR_BACKEND_DIRS
 # (<site-packages>/openvino/libs has them in ../include), or else in the Python packages of the build's interpreter.
 
-# servoir_backend_headers(VARIABLE HEADER PACKAGE): the include directory that has HEADER, or VARIABLE-NOTFOUND; and
-# VARIABLE_LIBRARIES, the library directory it belongs to.
-function(servoir_backend_headers variable header package)
+# servoir_backend_headers(VARIABLE): the include directory that has the header of `record`, or VARIABLE-NOTFOUND. `record` is
+# the backend's in the catalogue, and `header_places` where the catalogue says that headers are, from a library directory.
+function(servoir_backend_headers variable)
+  foreach(field header package folder)
+    string(JSON ${field} GET "${record}" ${field})
+  endforeach()
   set(roots ${SERVOIR_BACKEND_DIRS})
   find_package(Python COMPONENTS Interpreter QUIET)
   if(Python_Interpreter_FOUND)
@@ -15,18 +18,15 @@ function(servoir_backend_headers variable header package)
               "import importlib.util as u; s = u.find_spec('${package}'); print(list(s.submodule_search_locations)[0] if s else '')"
       OUTPUT_VARIABLE package_dir OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
     if(package_dir)
-      list(APPEND roots ${package_dir}/libs)
+      list(APPEND roots ${package_dir}/${folder})
     endif()
   endif()
   set(${variable} ${variable}-NOTFOUND PARENT_SCOPE)
-  set(${variable}_LIBRARIES "" PARENT_SCOPE)
   foreach(root IN LISTS roots)
-    foreach(include ${root}/../include ${root}/include ${root}/../../include)
-      if(EXISTS ${include}/${header})
-        get_filename_component(include ${include} ABSOLUTE)
-        get_filename_component(root ${root} ABSOLUTE)
+    foreach(place IN LISTS header_places)
+      if(EXISTS ${root}/${place}/${header})
+        get_filename_component(include ${root}/${place} ABSOLUTE)
         set(${variable} ${include} PARENT_SCOPE)
-        set(${variable}_LIBRARIES ${root} PARENT_SCOPE)
         return()
       endif()
     endforeach()

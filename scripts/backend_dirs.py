@@ -187,8 +187,7 @@ def _extension(backend: catalogue.BackendRecord, package: Path) -> Path:
 
 
 def _check_headers(backend: catalogue.BackendRecord, directory: Path) -> None:
-    # Where cmake/backend_plugin.cmake looks.
-    places = [directory.parent / "include", directory / "include", directory.parent.parent / "include"]
+    places = [Path(os.path.normpath(directory / place)) for place in catalogue.header_places()]
     if not any((place / backend.header).is_file() for place in places):
         raise Refusal(
             f"there is no {backend.header}, which its plug-in is compiled against, in any of"

@@ -10,7 +10,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,19 @@ class BackendRecord:
 @functools.cache
 def records() -> dict[str, BackendRecord]:
     """By name, in order of precedence."""
-    content = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
-    made = [_record(entry) for entry in content["backends"]]
+    made = [_record(entry) for entry in _content()["backends"]]
     return {record.name: record for record in made}
+
+
+def header_places() -> list[str]:
+    """Where a runtime's headers are, seen from the directory of its libraries."""
+    places: list[str] = _content()["header_places"]
+    return places
+
+
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
+    return content
 
 
 def _record(entry: dict[str, str | list[str]]) -> BackendRecord:
