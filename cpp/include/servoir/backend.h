@@ -17,9 +17,10 @@
  *   - Threads: functions of different instances may run at the same time; calls on one runtime's models and on one
  *     instance do not overlap. Any thread may call.
  *   - Ownership: what a caller passes in is the caller's and need only live until the function returns; a plug-in
- * copies what it keeps. What a plug-in returns by pointer stays the plug-in's; each field says how long it is valid.
+ *     copies what it keeps. What a plug-in returns by pointer stays the plug-in's; each field says how long it is
+ *     valid.
  *   - The interface grows by fields at the end of servoir_backend (struct_bytes tells what is there). Anything else is
- * a new version with a new symbol.
+ *     a new version with a new symbol.
  */
 #ifndef SERVOIR_BACKEND_H_
 #define SERVOIR_BACKEND_H_
@@ -47,7 +48,7 @@ extern "C" {
 #define SERVOIR_UNIMPLEMENTED 12u
 #define SERVOIR_INTERNAL 13u
 
-/* Element types, with the numbers of Servoir's wire format. Values are in the machine's own byte order. */
+/* Element types. The numbers belong to this interface and never change. Values are in the machine's own byte order. */
 #define SERVOIR_UNKNOWN_TYPE 0u
 #define SERVOIR_BOOL 1u
 #define SERVOIR_INT8 2u

@@ -19,10 +19,16 @@ Code code_of(std::uint32_t code) {
 // The text comes from a plug-in, which may have forgotten the NUL at its end.
 std::string text_of(const servoir_error& error) { return {error.text, ::strnlen(error.text, sizeof(error.text))}; }
 
+// The interface has no texts and no bfloat16. The types that it has bear the same numbers as here.
+bool is_of_interface(std::uint32_t type) { return type >= SERVOIR_BOOL && type <= SERVOIR_FLOAT64; }
+static_assert(static_cast<std::uint32_t>(DataType::kBool) == SERVOIR_BOOL &&
+              static_cast<std::uint32_t>(DataType::kInt32) == SERVOIR_INT32 &&
+              static_cast<std::uint32_t>(DataType::kFloat64) == SERVOIR_FLOAT64);
+
 Result<Port> port_of(const servoir_port& port, const std::string& place) {
   Port made;
   made.name = port.name != nullptr ? port.name : "";
-  if (!is_known(port.dtype)) {
+  if (!is_of_interface(port.dtype)) {
     return Status::Unimplemented(place + " '" + made.name + "' has an element type that Servoir cannot serve");
   }
   made.dtype = static_cast<DataType>(port.dtype);
@@ -116,7 +122,7 @@ class NativeModel final : public Model {
 
   // Checks what the plug-in reports before anything is copied by it.
   static Status take(const servoir_buffer& buffer, const Port& port, ModelOutput* output) {
-    if (buffer.rank > kMaxRank || !is_known(buffer.dtype)) {
+    if (buffer.rank > kMaxRank || !is_of_interface(buffer.dtype)) {
       return Status::Internal("output '" + port.name + "' came back without a type or shape");
     }
     output->dtype = static_cast<DataType>(buffer.dtype);

@@ -92,7 +92,9 @@ std::uint32_t open_model_in_memory(servoir_runtime*, const servoir_content* cont
 std::uint64_t input_count(const servoir_model* model) noexcept { return model->inputs.size(); }
 std::uint64_t output_count(const servoir_model*) noexcept { return 0; }
 void input(const servoir_model* model, std::uint64_t index, servoir_port* port) noexcept {
-  *port = {model->inputs[index].c_str(), SERVOIR_FLOAT32, 0, {}};
+  // A type that the interface does not have, though Servoir does.
+  const std::uint32_t type = model->inputs[index] == "path texts" ? SERVOIR_FLOAT64 + 1 : SERVOIR_FLOAT32;
+  *port = {model->inputs[index].c_str(), type, 0, {}};
 }
 void output(const servoir_model*, std::uint64_t, servoir_port*) noexcept {}
 void close_model(servoir_model* model) noexcept { const std::unique_ptr<servoir_model> owned(model); }

@@ -50,6 +50,13 @@ TEST(NativeBackendTest, OpensFilesByTheirPath) {
   EXPECT_EQ(backend->open({"a.xml"}, "GPU", {}).status().message(), "a.xml: there is no such device");
 }
 
+TEST(NativeBackendTest, RefusesATypeThatTheInterfaceDoesNotHave) {
+  const Status refused = load("libservoir_fake_plugin_new.so")->open({"texts"}, "CPU", {}).status();
+  EXPECT_EQ(refused.code(), Code::kUnimplemented);
+  EXPECT_NE(refused.message().find("'path texts' has an element type that Servoir cannot serve"), std::string::npos)
+      << refused.message();
+}
+
 TEST(NativeBackendTest, OpensFilesInMemory) {
   const auto backend = load("libservoir_fake_plugin_new.so");
   EXPECT_EQ(inputs_of(backend->open_in_memory({content("a.xml", "<net>"), content("a.bin", "weights")}, "CPU",
