@@ -21,16 +21,11 @@ TEST_FILE = 500
 # 10000, before what functions change in place was kept from a second run; 10400, before batches that ended a worker
 # were run again in halves; 10900, before connections took turns, requests had priorities, and small memory was kept
 # by thread; 11400, before callees of a lane took strict turns, and what logs leave out was counted.
-CORE = ["base", "tensor", "memory", "metrics", "channel", "schedule", "server", "worker"]
+CORE = ["base", "tensor", "memory", "metrics", "channel", "request", "schedule", "server", "worker"]
 CORE_LINES = 11500
 
 # Where another number holds, and why.
 MOVED = {
-    "cpp/src/schedule": (
-        3700,
-        "all steps of a version under its one lock, deaths of workers, the order of priorities and connections, and "
-        "records that wait for a lane's ring among them",
-    ),
     "python/servoir/backends": (
         3400,
         "what each computes otherwise than ONNX says, and tensors in files that links lead to",

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/status.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir {
 

@@ -17,7 +17,7 @@
 
 #include "base/status.h"
 #include "memory/slab.h"
-#include "schedule/request.h"
+#include "request/request.h"
 #include "schedule/scheduler.h"
 
 namespace servoir {

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/recycled.h"
-#include "schedule/form.h"
-#include "schedule/graph.h"
+#include "request/form.h"
+#include "request/graph.h"
 #include "schedule/rounds.h"
 #include "schedule/span.h"
 

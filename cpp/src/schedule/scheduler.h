@@ -28,8 +28,8 @@
 #include "channel/lane.h"
 #include "memory/slab.h"
 #include "metrics/registry.h"
-#include "schedule/graph.h"
-#include "schedule/request.h"
+#include "request/graph.h"
+#include "request/request.h"
 
 namespace servoir {
 

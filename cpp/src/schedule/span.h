@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir {
 

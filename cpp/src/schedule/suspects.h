@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "request/graph.h"
+#include "request/request.h"
 #include "schedule/callee_queue.h"
-#include "schedule/graph.h"
-#include "schedule/request.h"
 
 namespace servoir {
 

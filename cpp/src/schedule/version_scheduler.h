@@ -16,10 +16,10 @@
 
 #include "base/mutex.h"
 #include "metrics/counter.h"
+#include "request/flow.h"
+#include "request/request_limit.h"
 #include "schedule/callee_queue.h"
-#include "schedule/flow.h"
 #include "schedule/lane_state.h"
-#include "schedule/request_limit.h"
 #include "schedule/scheduler.h"
 #include "schedule/suspects.h"
 

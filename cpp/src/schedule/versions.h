@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "schedule/graph.h"
+#include "request/graph.h"
 
 namespace servoir {
 

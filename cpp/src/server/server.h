@@ -18,7 +18,7 @@
 #include "channel/lane.h"
 #include "metrics/snapshot.h"
 #include "net/tls_stream.h"
-#include "schedule/graph.h"
+#include "request/graph.h"
 #include "schedule/scheduler.h"
 
 namespace servoir {

@@ -10,7 +10,7 @@
 #include "base/mutex.h"
 #include "metrics/counter.h"
 #include "net/event_loop.h"
-#include "schedule/request.h"
+#include "request/request.h"
 #include "schedule/scheduler.h"
 
 namespace servoir::service {

@@ -14,7 +14,7 @@
 
 #include "grpc/call.h"
 #include "http/exchange.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir::service {
 

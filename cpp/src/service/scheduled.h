@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-#include "schedule/request.h"
+#include "request/request.h"
 #include "service/answer_relay.h"
 #include "service/service.h"
 

@@ -1,6 +1,6 @@
 """The graph of a servable as a worker sends it and the server publishes it: plain dicts, typed.
 
-The classes mirror cpp/src/schedule/graph.h by name. Declarations.spec() writes the dicts, bindings/servable_spec.cpp
+The classes mirror cpp/src/request/graph.h by name. Declarations.spec() writes the dicts, bindings/servable_spec.cpp
 reads them; between the two they travel as JSON and nothing changes them. A port stays as the backend has described it
 on the whole way: code that needs the shape of one instance leaves out the first dimension where `batched` and
 `with_batch_dim` say that it counts instances.

@@ -18,7 +18,7 @@
 
 #include "base/status.h"
 #include "protocol/request_builder.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir::seed {
 

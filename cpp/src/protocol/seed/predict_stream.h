@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "memory/slab.h"
 #include "protocol/seed/predict_reader.h"
-#include "schedule/request.h"
+#include "request/request.h"
 #include "schedule/scheduler.h"
 
 namespace servoir::seed {

@@ -8,7 +8,7 @@
 #include "memory/slab.h"
 #include "protocol/json_document.h"
 #include "protocol/seed/rest_target.h"
-#include "schedule/request.h"
+#include "request/request.h"
 #include "schedule/scheduler.h"
 
 namespace servoir::seed {

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 #include "memory/payload.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir::seed {
 

@@ -1,24 +1,36 @@
-#include "schedule/form.h"
+#include "request/form.h"
 
-#include "servable_fixture.h"
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "memory/arena.h"
+#include "memory/slab.h"
+#include "support/small_servable.h"
 
 namespace servoir {
 namespace {
 
-class FormTest : public SchedulerTest {
+class FormTest : public ::testing::Test {
  protected:
   std::vector<AlikeRun> runs_of(const std::vector<TensorRef>& instances) {
     auto spec = std::make_shared<ServableSpec>();
     spec->name = "s";
     spec->callees = {function_callee("f", 1, 1, 4)};
     spec->methods = {chain("m", {0})};
-    const auto made = make_request(make_method(spec, spec->methods.data(), 1),
-                                                static_cast<std::uint32_t>(instances.size()));
+    const auto made =
+        make_request(make_method(spec, spec->methods.data(), 1), static_cast<std::uint32_t>(instances.size()));
     for (std::uint32_t i = 0; i < instances.size(); ++i) made->at(0, i) = instances[i];
     std::vector<AlikeRun> runs;
     find_alike(spec->callees[0], *made, 0, 0, made->instances, &runs);
     return runs;
   }
+  TensorRef floats(const Shape& shape, float value) { return floats_in(&slabs, shape, value); }
+
+  std::unique_ptr<Arena> arena = Arena::create(64U << 20U).value();
+  SlabPool slabs{arena.get()};
 };
 
 // What is done for each run is done under a lock, however many instances it has.

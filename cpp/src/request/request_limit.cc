@@ -1,4 +1,4 @@
-#include "schedule/request_limit.h"
+#include "request/request_limit.h"
 
 #include <algorithm>
 #include <string>

@@ -1,6 +1,6 @@
-#include "schedule/graph.h"
+#include "request/graph.h"
 
-#include "servable_fixture.h"
+#include "support/small_servable.h"
 
 namespace servoir {
 namespace {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "schedule/graph.h"
-#include "schedule/request.h"
+#include "request/graph.h"
+#include "request/request.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 

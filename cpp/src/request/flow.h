@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "schedule/request.h"
+#include "request/request.h"
 
 namespace servoir {
 

@@ -1,8 +1,8 @@
-#include "schedule/flow.h"
+#include "request/flow.h"
 
 #include <gtest/gtest.h>
 
-#include "servable_fixture.h"
+#include "support/small_servable.h"
 
 namespace servoir {
 namespace {

@@ -1,4 +1,4 @@
-#include "schedule/flow.h"
+#include "request/flow.h"
 
 #include <utility>
 

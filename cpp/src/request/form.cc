@@ -1,4 +1,4 @@
-#include "schedule/form.h"
+#include "request/form.h"
 
 #include <cstring>
 #include <functional>

@@ -16,7 +16,7 @@
 #include "base/status.h"
 #include "memory/memory_budget.h"
 #include "memory/tensor_ref.h"
-#include "schedule/graph.h"
+#include "request/graph.h"
 
 namespace servoir {
 

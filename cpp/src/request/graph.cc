@@ -1,4 +1,4 @@
-#include "schedule/graph.h"
+#include "request/graph.h"
 
 #include <algorithm>
 #include <set>
