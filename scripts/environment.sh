@@ -25,7 +25,7 @@ fill_environment() {
   if [[ -x $directory/bin/python && $(cat "$directory/servoir-requirements" 2>/dev/null) == "$wanted" ]]; then
     return
   fi
-  # Packages that are only too many do no harm and are dear to download again; another Python does harm.
+  # Packages that are not needed do no harm, and downloading the others again takes long; another Python does harm.
   if ! [[ -x $directory/bin/python ]] ||
     [[ $("$directory/bin/python" -c "$same_python") != "$("$python" -c "$same_python")" ]]; then
     rm -rf "$directory"

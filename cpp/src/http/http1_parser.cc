@@ -27,7 +27,7 @@ class Http1Parser::Message final : public beast_http::basic_parser<true> {
       : share(budget), max_body_(max_body), padding_(padding) {
     eager(true);
     header_limit(kMaxHeaderBytes);
-    body_limit(std::numeric_limits<std::uint64_t>::max());  // an own check, that goes on reading
+    body_limit(std::numeric_limits<std::uint64_t>::max());  // checked by this parser itself, which goes on reading
   }
 
   std::string method;

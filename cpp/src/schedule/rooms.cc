@@ -23,7 +23,7 @@ constexpr std::uint64_t kLeastRoom = 4096;
 constexpr std::chrono::seconds kUnsent{1};
 constexpr std::uint64_t kMovedPart = 16;
 constexpr std::uint64_t kMovedBytes = 65536;
-// A worker's wish also waits for tasks that were there before it, so long at most.
+// The longest time that a worker's wish also waits for tasks that were there before it.
 constexpr std::chrono::seconds kLongestWait{30};
 constexpr std::chrono::milliseconds kLookAgain{5};
 

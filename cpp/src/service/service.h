@@ -44,7 +44,7 @@ void add_seed_grpc(const Frontend& frontend, grpc::Routes* routes);
 void add_seed_rest(const Frontend& frontend, http::Routes* routes);
 // grpc.health.v1.Health/Check.
 void add_health_grpc(const Frontend& frontend, grpc::Routes* routes);
-// GET /metrics: the figures of the server, for Prometheus and who reads OpenMetrics.
+// GET /metrics: the figures of the server, for Prometheus and other readers of OpenMetrics.
 void add_metrics(const Frontend& frontend, http::Routes* routes);
 
 }  // namespace servoir::service

@@ -91,7 +91,7 @@ TEST_F(Http1ConnectionTest, SaysHowFarARequestCameThatWasCutOff) {
   EXPECT_EQ(client.receive_until_end(), "") << "nothing was asked";
 }
 
-// A close looks like the end of one side, until something is sent to who has gone.
+// A close looks like the end of one side, until something is sent to a client that has gone.
 TEST_F(Http1ConnectionTest, AClientThatHasGoneCancelsItsRequest) {
   serve("POST", "/slow")->request = [](Exchange&) {};
   start({milliseconds(20), 100'000});

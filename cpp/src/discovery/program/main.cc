@@ -1,5 +1,5 @@
 // servoir_trial_load: loads a plug-in, a library, or both, and says what came of it; see discovery/trial.h for how, and
-// discovery/library_trial.h for who asks.
+// discovery/library_trial.h for the side that asks.
 //
 //   servoir_trial_load [--plugin FILE] [--library FILE] [--symbol NAME …] [--devices]
 //
