@@ -31,6 +31,10 @@ Http1Connection::Http1Connection(ConnectionSet* set, UniqueFd socket, std::uniqu
 // ---- the request
 
 void Http1Connection::on_input(std::span<const std::byte> bytes) {
+  if (http2_ != nullptr) {
+    refuse_http2(bytes);
+    return;
+  }
   if (pending_.empty()) {
     const std::size_t used = read_requests(bytes);
     pending_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(used), bytes.end());
@@ -74,7 +78,8 @@ std::size_t Http1Connection::read_requests(std::span<const std::byte> bytes) {
     }
     std::size_t used = 0;
     const bool had_begun = parser_.has_begun();
-    const Http1Parser::Step step = parser_.read(bytes.subspan(all_used), &used);
+    const std::span<const std::byte> presented = bytes.subspan(all_used);
+    const Http1Parser::Step step = parser_.read(presented, &used);
     all_used += used;
     if (step == Http1Parser::Step::kMore && !had_begun && parser_.has_begun()) {
       expect(Pace::kLeastBytes, set()->head_sweeps());
@@ -82,6 +87,11 @@ std::size_t Http1Connection::read_requests(std::span<const std::byte> bytes) {
     if (step == Http1Parser::Step::kMore) {
       if (parser_.has_begun() && parser_.head_done()) check_body();
       return all_used;
+    }
+    if (step == Http1Parser::Step::kFailed && !parser_.head_done() && Http2Refusal::is_for(presented)) {
+      parser_.reset();
+      refuse_http2(presented);
+      return bytes.size();
     }
     if (step == Http1Parser::Step::kFailed) {
       ending_ = true;
@@ -170,6 +180,14 @@ void Http1Connection::refuse(int status, const Status& why) {
   if (status == 405) add_header("Allow", route_.allow);
   write_answer(status, route_.errors->content_type(), std::move(body));
   refused_ = true;
+}
+
+void Http1Connection::refuse_http2(std::span<const std::byte> bytes) {
+  if (http2_ == nullptr) http2_ = std::make_unique<Http2Refusal>(*context_->routes->default_errors());
+  // Answers wait for nothing, so a client that has ended its side has them all.
+  ending_ = !http2_->read(bytes, &output()) || input_ended();
+  need_flush();
+  if (ending_) close_after_output();
 }
 
 void Http1Connection::stop_feeding(const Status& why) {

@@ -17,6 +17,7 @@
 #include "base/setting_names.h"
 #include "http/exchange.h"
 #include "http/http1_parser.h"
+#include "http/http2_refusal.h"
 #include "http/routes.h"
 #include "memory/memory_budget.h"
 #include "memory/payload.h"
@@ -87,6 +88,7 @@ class Http1Connection final : public Connection, private Exchange {
   void read_on();
   void refuse(int status, const Status& why);
   void stop_feeding(const Status& why);
+  void refuse_http2(std::span<const std::byte> bytes);
   void write_head(int status, std::string_view content_type, std::string_view length_field);
   void write_answer(int status, std::string_view content_type, Payload body);
   [[nodiscard]] bool keeps_open() const;
@@ -103,11 +105,12 @@ class Http1Connection final : public Connection, private Exchange {
   std::vector<std::byte> pending_;
   std::size_t pending_used_ = 0;  // of its beginning
   State state_ = State::kReading;
-  bool refused_ = false;     // the request was refused before its end; the rest is thrown away
-  bool held_back_ = false;   // further requests wait until the answers before them have been taken
-  bool ending_ = false;      // no further request is read
-  bool feeding_ = false;     // the handler is given the body piece by piece
-  bool in_request_ = false;  // inside read_requests(), which goes on by itself
+  bool refused_ = false;                 // the request was refused before its end; the rest is thrown away
+  bool held_back_ = false;               // further requests wait until the answers before them have been taken
+  bool ending_ = false;                  // no further request is read
+  bool feeding_ = false;                 // the handler is given the body piece by piece
+  bool in_request_ = false;              // inside read_requests(), which goes on by itself
+  std::unique_ptr<Http2Refusal> http2_;  // where the client speaks HTTP/2
   std::uint32_t held_ = 0;
   std::shared_ptr<Connection> self_;  // while held
 };

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.request import urlopen
 
+import grpc
 import numpy as np
 import pytest
 from servoir.client import codec
@@ -121,3 +122,44 @@ def test_h2load(server: ServerProcess, tmp_path: Path, streams: str) -> None:
     url = f"http://{server.grpc}/mindspore.serving.proto.MSService/Predict"
     out = output_of(["h2load", "-n500", "-c2", f"-m{streams}", *grpc, url])
     assert "500 succeeded, 0 failed, 0 errored, 0 timeout" in out
+
+
+NOT_HTTP2 = "this port speaks REST over HTTP/1.1, and the client speaks HTTP/2: use HTTP/1.1 here"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["curl", "-sS", "--noproxy", "", "--http2-prior-knowledge", "URL"],
+        ["curl", "-sS", "--noproxy", "", "--http2-prior-knowledge", "--data-binary", "@-", "URL"],
+        ["nghttp", "URL"],
+        ["nghttp", "-m", "30", "URL"],
+    ],
+    ids=" ".join,
+)
+def test_http2_on_the_port_of_rest(server: ServerProcess, command: list[str]) -> None:
+    url = f"http://{server.rest}{TARGET}"
+    shown = output_of([url if word == "URL" else word for word in command], b"x" * 300_000)
+    assert shown.startswith('{"error_msg":"' + NOT_HTTP2), shown
+
+
+def test_grpc_on_the_port_of_rest(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.rest) as channel:
+        call = channel.unary_unary("/ms_serving.MSService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert NOT_HTTP2 in caught.value.details()
+    assert "gRPC has a port of its own" in caught.value.details()
+
+
+def test_http2_in_pieces_on_the_port_of_rest(server: ServerProcess) -> None:
+    host, _, port = server.rest.rpartition(":")
+    request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        for at in range(len(request)):
+            connection.sendall(request[at : at + 1])
+        assert connection.recv(9)[3] == 4, "the server's SETTINGS"
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):  # the server ends the connection as well
+            pass

@@ -106,7 +106,6 @@ def test_requests_sent_ahead_are_answered_in_order(server: ServerProcess) -> Non
         (b"nonsense\r\n\r\n", b"400"),
         (b"POST\r\n\r\n", b"400"),
         (b"POST / HTTP/9.9\r\n\r\n", b"400"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"400"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), b"400"),  # TLS
         (b"POST / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", b"400"),
