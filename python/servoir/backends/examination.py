@@ -78,17 +78,16 @@ def _examine_native(
 _IMPORT = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[2])
-def tell(key, text):
-    os.write(3, f"{key} {text}\\0".encode(errors="backslashreplace"))
 from servoir.backends.python_package import import_package
+from servoir.backends.trial_program import Report
+report = Report(3)
 try:
     package = import_package(sys.argv[1])
-    tell("version", getattr(package, "__version__", ""))
-    tell("found", os.path.dirname(package.__file__))
+    report.tell("version", str(getattr(package, "__version__", "")))
+    report.tell("found", os.path.dirname(package.__file__))
 except Exception as error:
-    tell("refused", error)
-os.write(3, b"end\\0")
-os._exit(0)
+    report.tell("refused", str(error))
+report.end()
 """
 
 

@@ -1,7 +1,8 @@
 """python -m servoir.cli.opened_model SERVABLE_DIRECTORY SERVABLE_NAME VERSION MODEL: started by `servoir doctor` only.
 
 Imports a servable's configuration, opens one of its models and tries it as a worker would, and reports on descriptor 3
-"opened JSON" or "failed TEXT"; see discovery/trial.h. It is a process of its own because runtimes may crash on a file.
+"opened JSON" or "failed TEXT"; see discovery/trial_report.h. It is a process of its own because runtimes
+may crash on a file.
 """
 
 from __future__ import annotations
