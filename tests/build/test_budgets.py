@@ -35,7 +35,6 @@ MOVED = {
         420,
         "what functions get, give and raise, the statuses they choose among it",
     ),
-    "tests/cpp/worker/batch_runner_test.cc": (560, "a model for every way in which a batch can fail"),
 }
 
 SUFFIXES = {".h", ".cc", ".cpp", ".py", ".pyi", ".sh", ".cmake"}
