@@ -50,17 +50,21 @@ std::uint64_t CalleeQueue::alike(const Group& group) const {
 }
 
 std::vector<Span> CalleeQueue::take(Level* level, Group* group, std::uint64_t rows, std::uint64_t arrival) {
-  std::vector<std::pair<GroupQueue*, Group*>> from{{&level->queue, group}};
+  // Found before the group may go.
+  std::vector<std::pair<GroupQueue*, Group*>> others;
   for (const auto& other : levels_) {
     if (other.get() == level) continue;
-    if (Group* same = other->queue.find(group->form)) from.emplace_back(&other->queue, same);
+    if (Group* same = other->queue.find(group->form)) others.emplace_back(&other->queue, same);
   }
-  level->passed = 0;
-  const std::uint64_t round = group->first().turn.round;
   std::vector<Span> taken;
   taken.reserve(std::min<std::uint64_t>(rows, group->spans.size()));
-  for (const auto& [queue, of] : from) queue->take(of, rows - rows_of(taken), &taken);
-  level->queue.began(round, arrival);
+  const std::uint64_t round = group->first().turn.round;
+  level->queue.take(group, rows, &taken);
+  if (!taken.empty()) {  // else all of it had ended, and the level keeps its turn
+    level->passed = 0;
+    level->queue.began(round, arrival);
+    for (const auto& [queue, same] : others) queue->take(same, rows - rows_of(taken), &taken);
+  }
   count();
   return taken;
 }

@@ -109,12 +109,17 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   // Several idle lanes share what waits, so that the instances of a request run at the same time.
   std::uint64_t rows = max_batch;
   if (idle > 1) rows = std::min(rows, (callee->queue.alike(*group) + idle - 1) / idle);
-  const std::uint32_t priority = level->priority;
+  const std::uint32_t passed = level->passed;
   task.spans = callee->queue.take(level, group, rows, next_arrival_++);
   refuse_deadly(callee, &task.spans, later);
   callee->ran_suspects = false;
-  if (!post_batch(callee, std::move(task), best, later)) return false;
-  for (const std::uint32_t other : best->callees) callees_[other]->queue.passed_by(priority);
+  const bool any = !task.spans.empty();
+  if (!post_batch(callee, std::move(task), best, later)) {
+    level->passed = passed;  // it waits for room, and keeps its turn
+    return false;
+  }
+  if (!any) return true;
+  for (const std::uint32_t other : best->callees) callees_[other]->queue.passed_by(level->priority);
   return true;
 }
 

@@ -145,6 +145,24 @@ TEST_F(OrderTest, APriorityIsPassedBySoManyBatchesAtMost) {
   EXPECT_LE(batches, static_cast<int>(CalleeQueue::kMostPassed) + 3) << "two were posted already";
 }
 
+// What has been cancelled does not use up the turn.
+TEST_F(OrderTest, RequestsThatHaveEndedDoNotDelayTheirPriority) {
+  one_function();
+  const auto flood = [&] {
+    for (int i = 0; i < 8; ++i) send(0, 0, 1);
+  };
+  flood();
+  // One that shares no batch with the others, and one that does.
+  for (const Shape& shape : {Shape{3}, Shape{2}}) {
+    auto gone = request("m", {floats(shape, 2), floats(shape, 2), floats(shape, 2), floats(shape, 2)});
+    gone->info.priority = 7;
+    scheduler->submit(gone);
+    scheduler->cancel(gone, Status::Cancelled("gone"));
+  }
+  const auto last = send(1, 7, 2);
+  EXPECT_LE(batches_until(last, flood), static_cast<int>(CalleeQueue::kMostPassed) + 3);
+}
+
 TEST_F(OrderTest, APriorityIsPassedByBatchesOfOtherCalleesNoMoreOften) {
   const ServableId id =
       publish({function_callee("f", 1, 1, 4), function_callee("g", 1, 1, 4)}, {chain("m", {0}), chain("other", {1})});
