@@ -27,7 +27,17 @@ class Upper:
         return [np.char.upper(x.astype(str)), np.array(["+".join(row).encode() for row in x], object)]
 
 
+class Same:
+    inputs = [{"name": "x", "dtype": "str", "shape": [-1, -1]}]
+    outputs = [{"name": "y", "dtype": "str", "shape": [-1, -1]}]
+
+    def execute(self, inputs):
+        return list(inputs)
+
+
 upper = register.declare_model(backend=Upper)
+same = register.declare_model(backend=Same)
+copy = register.declare_model("copy.onnx", backend="onnxruntime")
 number = register.declare_model("number.onnx", backend="onnxruntime")
 label = register.declare_model("label.onnx", backend="onnxruntime")
 
@@ -40,6 +50,16 @@ def uppercase(x):
 @register.register_method(output_names=["y"])
 def number_of(x):
     return register.add_stage(number, x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def copied(x):
+    return register.add_stage(copy, x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def copied_by_a_class(x):
+    return register.add_stage(same, x, outputs_count=1)
 
 
 def split(text):
@@ -87,6 +107,18 @@ def server(start_for_module: Start, tmp_path_factory: pytest.TempPathFactory) ->
     encoder(version / "number.onnx", TensorProto.STRING, TensorProto.INT64, **words)
     labels = {"keys_int64s": [1, 2], "values_strings": ["Katze", "Hündin"], "default_string": "?"}
     encoder(version / "label.onnx", TensorProto.INT64, TensorProto.STRING, **labels)
+    value = helper.make_tensor_value_info
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [0, -1])
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "test",
+        [value("x", TensorProto.STRING, ["N", "L"])],
+        [value("y", TensorProto.STRING, ["N", "L"])],
+        [shape],
+    )
+    save_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(version / "copy.onnx")
+    )
     server: ServerProcess = start_for_module("texts", directory=directory, device_ids=0)
     return server
 
@@ -136,3 +168,15 @@ def test_models_of_texts_over_rest(server: ServerProcess) -> None:
     assert requests.post(f"{url}:uppercase", json={"instances": [{"x": ["a", "b"]}]}, timeout=30).json() == {
         "instances": [{"y": ["A", "B"], "data": {"b64": "YSti"}}]
     }
+
+
+def test_an_array_without_texts(server: ServerProcess, foreign: ForeignClient) -> None:
+    """JSON does not show of what it would be."""
+    for method in ("copied", "copied_by_a_class"):
+        for instances in ([{"x": []}], [{"x": ["a", "b"]}, {"x": []}]):
+            answer = requests.post(
+                f"http://{server.rest}/model/texts:{method}", json={"instances": instances}, timeout=30
+            ).json()
+            assert answer == {"instances": [{"y": one["x"]} for one in instances]}
+        (answer,) = foreign.call("texts", method, {"x": np.array([], "U1")})
+        assert same(answer["y"], np.array([], "U1"))

@@ -218,43 +218,25 @@ Failure Instance::bind_own_output(std::size_t index) {
     const bool known = port.description.rank != SERVOIR_UNKNOWN_RANK && port.description.dims[i] != SERVOIR_DYNAMIC;
     shape.dims[i] = known ? port.description.dims[i] : 0;
   }
-  ov_tensor_t* raw = nullptr;
-  ov_status_e status =
-      api_.ov_tensor_create(static_cast<ov_element_type_e>(port.type->openvino), shape_of(&shape), &raw);
-  if (status != ov_status_e::OK) return failed("no tensor for output '" + port.name + "'", status);
-  Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
-  status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
-  if (status != ov_status_e::OK) return failed("output '" + port.name + "' cannot be bound", status);
-  binding = {std::move(tensor), nullptr, 0, shape, {}};
-  return {};
-}
-
-void Instance::mark_outputs(Mark mark) {
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    Marked& marked = marked_[i];
-    marked = {outputs_[i].data, outputs_[i].bytes};
-    if (marked.data == nullptr && may_bind(i)) {
-      // OpenVINO's own memory has the results of the last batch, if there is any yet.
-      ov_tensor_t* raw = nullptr;
-      if (api_.ov_infer_request_get_output_tensor_by_index(request_.get(), i, &raw) != ov_status_e::OK) continue;
-      const Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
-      std::size_t bytes = 0;
-      if (api_.ov_tensor_get_byte_size(raw, &bytes) != ov_status_e::OK || bytes == 0) continue;
-      if (api_.ov_tensor_data(raw, &marked.data) != ov_status_e::OK) marked.data = nullptr;
-      marked.bytes = bytes;
+  for (bool again = true;; again = false) {
+    ov_tensor_t* raw = nullptr;
+    ov_status_e status =
+        api_.ov_tensor_create(static_cast<ov_element_type_e>(port.type->openvino), shape_of(&shape), &raw);
+    if (status != ov_status_e::OK) return failed("no tensor for output '" + port.name + "'", status);
+    Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
+    status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
+    if (status == ov_status_e::OK) {
+      binding = {std::move(tensor), nullptr, 0, shape, {}};
+      return {};
     }
-    if (marked.data != nullptr) put_mark(marked.data, marked.bytes, mark);
+    // OpenVINO may have found out, when it compiled the model, what the file leaves open. The tensor that is there has
+    // it.
+    servoir_buffer found{};
+    if (!again || read_output(index, &found).failed())
+      return failed("output '" + port.name + "' cannot be bound", status);
+    shape.rank = found.rank;
+    std::copy_n(found.dims, found.rank, shape.dims);
   }
-}
-
-const Port* Instance::unwritten(const servoir_buffer* outputs, Mark mark) const {
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    const Marked& marked = marked_[i];
-    if (marked.data == nullptr) continue;
-    if (outputs[i].data != marked.data || outputs[i].bytes != marked.bytes) continue;  // smaller, and told so
-    if (has_mark(marked.data, marked.bytes, mark)) return &model_.outputs_[i];
-  }
-  return nullptr;
 }
 
 Failure Instance::read_output(std::size_t index, servoir_buffer* buffer) {
