@@ -170,13 +170,14 @@ def test_models_of_texts_over_rest(server: ServerProcess) -> None:
     }
 
 
-def test_an_array_without_texts(server: ServerProcess, foreign: ForeignClient) -> None:
+@pytest.mark.parametrize("method", ["copied", "copied_by_a_class"])
+def test_an_array_without_texts(server: ServerProcess, foreign: ForeignClient, method: str) -> None:
     """JSON does not show of what it would be."""
-    for method in ("copied", "copied_by_a_class"):
-        for instances in ([{"x": []}], [{"x": ["a", "b"]}, {"x": []}]):
-            answer = requests.post(
-                f"http://{server.rest}/model/texts:{method}", json={"instances": instances}, timeout=30
-            ).json()
-            assert answer == {"instances": [{"y": one["x"]} for one in instances]}
-        (answer,) = foreign.call("texts", method, {"x": np.array([], "U1")})
-        assert same(answer["y"], np.array([], "U1"))
+    url = f"http://{server.rest}/model/texts:{method}"
+    given: list[list[str]] = [["a", "b"], []]
+    answer = requests.post(url, json={"instances": [{"x": texts} for texts in given]}, timeout=30).json()
+    assert answer == {"instances": [{"y": texts} for texts in given]}
+    refused = requests.post(url, json={"instances": [{"x": [[], ["a"]]}]}, timeout=30)
+    assert refused.status_code == 400
+    (one,) = foreign.call("texts", method, {"x": np.array([], "U1")})
+    assert same(one["y"], np.array([], "U1"))

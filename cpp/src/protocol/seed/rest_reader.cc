@@ -65,19 +65,19 @@ class ValueReader {
     if (!form.ok()) return bad(form.status().message());
     if (form->dtype == DataType::kUnknown) return read_texts(value, *form);
     const Port& port = builder_->port(input_);
+    const bool known = port.dtype != DataType::kUnknown && !is_text(port.dtype);
     // An array without elements does not show that they would be texts.
-    const bool known = port.dtype != DataType::kUnknown && (!is_text(port.dtype) || form->count == 0);
-    const DataType type = known ? port.dtype : form->dtype;
+    const bool no_texts = is_text(port.dtype) && form->count == 0;
+    const DataType type = known || no_texts ? port.dtype : form->dtype;
     SERVOIR_ASSIGN_OR_RETURN(std::byte* const at,
                              builder_->tensor(input_, type, shape_at(*form, port), form->count * element_bytes(type)));
-    if (form->count == 0) return {};
     if (known) {
       const Status filled = fill_as(value, *form, type, at);
       return filled.ok() ? Status() : bad(filled.message());
     }
     const Result<DataType> filled = fill_untyped(value, *form, at);
     if (!filled.ok()) return bad(filled.status().message());
-    builder_->set_dtype(input_, *filled);
+    if (!no_texts) builder_->set_dtype(input_, *filled);
     return {};
   }
 
