@@ -36,7 +36,7 @@ std::string predict_message(std::int64_t instances, std::int64_t bytes) {
 
 std::shared_ptr<Request> answered(std::int64_t instances, const std::vector<float>& values) {
   auto request = make_request(ProtocolWorld::must(world().scheduler->find("add", 0, "echo")),
-                                           static_cast<std::uint32_t>(instances));
+                              static_cast<std::uint32_t>(instances));
   for (std::uint32_t i = 0; i < request->instances; ++i) {
     request->at(1, i) =
         make_numbers(world().arena.get(), DataType::kFloat32, {static_cast<std::int64_t>(values.size())}, values);
