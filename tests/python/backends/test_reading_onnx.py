@@ -64,3 +64,35 @@ def test_tensors_in_a_file_of_their_own(backend: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(elsewhere)
     x = np.array([[1, 2]], np.float32)
     np.testing.assert_allclose(opened(path, backend).execute_copied([x])[0], x @ weights)
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_outputs_have_the_dimensions_that_the_file_says(backend: str, tmp_path: Path) -> None:
+    """OpenCV gives a scalar one dimension."""
+    path = onnx_models.save(
+        tmp_path / "size.onnx",
+        [helper.make_node("Size", ["x"], ["y"])],
+        [onnx_models.tensor("x", "float32", [2, 3])],
+        [onnx_models.tensor("y", "int64", [])],
+    )
+    (answer,) = opened(path, backend).execute_copied([np.ones((2, 3), np.float32)])
+    assert answer.shape == ()
+    assert answer == 6
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_a_recurrent_layer_without_a_state_runs_again(backend: str, tmp_path: Path) -> None:
+    """With any batch size. OpenCV keeps something of the batch before."""
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(1, 15, size)).astype(np.float32) for name, size in (("w", 2), ("r", 5))}
+    path = onnx_models.save(
+        tmp_path / "gru.onnx",
+        [helper.make_node("GRU", ["x", "w", "r"], ["", "y"], hidden_size=5)],
+        [onnx_models.tensor("x", "float32", [1, "batch", 2])],
+        [onnx_models.tensor("y", "float32", [1, "batch", 5])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model, wanted = opened(path, backend), ReferenceEvaluator(path)
+    for batch in (3, 3, 1, 4):
+        x = rng.normal(size=(1, batch, 2)).astype(np.float32)
+        np.testing.assert_allclose(model.execute_copied([x])[0], wanted.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)

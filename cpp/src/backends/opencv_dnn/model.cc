@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <opencv2/core/utils/logger.hpp>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -104,6 +105,17 @@ Failure guarded(std::uint32_t code, const std::string& what, const Work& work) {
   } catch (...) {
     return {code, what + ": for a reason that OpenCV does not tell"};
   }
+}
+
+// What the file says of a port, unless it leaves dimensions open.
+std::optional<cv::MatShape> declared_shape(const servoir_port& port) {
+  if (port.rank == 0) return cv::MatShape::scalar();
+  cv::MatShape shape(static_cast<std::size_t>(port.rank));
+  for (std::uint32_t d = 0; d < port.rank; ++d) {
+    if (port.dims[d] == SERVOIR_DYNAMIC) return std::nullopt;
+    shape[d] = static_cast<int>(port.dims[d]);
+  }
+  return shape;
 }
 
 Failure read_threads(const Options& options, int* threads) {
@@ -224,17 +236,29 @@ Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_coun
     return {SERVOIR_INVALID_ARGUMENT, "the model has " + std::to_string(model_.inputs_.size()) + " inputs and " +
                                           std::to_string(model_.outputs_.size()) + " outputs"};
   }
+  Failure failure = run(inputs, outputs);
+  if (failure.failed() && used_) {
+    // A network keeps things of the batch before: a GRU without an initial state runs once only.
+    if (Failure f = model_.make_network(&network_); f.failed()) return f;
+    used_ = false;
+    failure = run(inputs, outputs);
+  }
+  return failure;
+}
+
+Failure Instance::run(const servoir_buffer* inputs, servoir_buffer* outputs) {
   Failure failure;
   const Failure thrown = guarded(SERVOIR_INVALID_ARGUMENT, "OpenCV DNN cannot run the batch", [&] {
     if (cv::getNumThreads() != model_.threads_ && model_.threads_ > 0) cv::setNumThreads(model_.threads_);
-    for (std::size_t i = 0; i < input_count && !failure.failed(); ++i) failure = set_input(i, inputs[i]);
+    for (std::size_t i = 0; i < model_.inputs_.size() && !failure.failed(); ++i) failure = set_input(i, inputs[i]);
     if (failure.failed()) return;
     network_.forward(outputs_, output_names_);
-    if (outputs_.size() != output_count) {
-      failure = {SERVOIR_INTERNAL,
-                 "OpenCV DNN gave " + std::to_string(outputs_.size()) + " outputs of " + std::to_string(output_count)};
+    used_ = true;
+    if (outputs_.size() != model_.outputs_.size()) {
+      failure = {SERVOIR_INTERNAL, "OpenCV DNN gave " + std::to_string(outputs_.size()) + " outputs of " +
+                                       std::to_string(model_.outputs_.size())};
     }
-    for (std::size_t i = 0; i < output_count && !failure.failed(); ++i) failure = give_output(i, &outputs[i]);
+    for (std::size_t i = 0; i < model_.outputs_.size() && !failure.failed(); ++i) failure = give_output(i, &outputs[i]);
   });
   return thrown.failed() ? thrown : failure;
 }
@@ -272,7 +296,10 @@ Failure Instance::give_output(std::size_t index, servoir_buffer* buffer) {
   // OpenCV computes half precision in single precision, and gives the results as such.
   if (result.type() != port.type) result.convertTo(result, port.type);
   if (!result.isContinuous()) result = result.clone();
-  const cv::MatShape shape = result.shape();
+  cv::MatShape shape = result.shape();
+  // OpenCV gives some scalars, and parts without elements, dimensions of 1 that they should not have.
+  const std::optional<cv::MatShape> declared = declared_shape(port.description);
+  if (declared && shape.dims != declared->dims && shape.total() == declared->total()) shape = *declared;
   const int rank = std::max(shape.dims, 0);
   if (rank > static_cast<int>(SERVOIR_MAX_RANK)) {
     return {SERVOIR_UNIMPLEMENTED, "output '" + port.name + "' has " + std::to_string(rank) + " dimensions; at most " +

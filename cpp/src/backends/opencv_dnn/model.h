@@ -66,11 +66,13 @@ class Instance final : public plugin::Instance {
 
  private:
   explicit Instance(const Model& model) : model_(model) {}
+  Failure run(const servoir_buffer* inputs, servoir_buffer* outputs);
   Failure set_input(std::size_t index, const servoir_buffer& buffer);
   Failure give_output(std::size_t index, servoir_buffer* buffer);
 
   const Model& model_;
   cv::dnn::Net network_;
+  bool used_ = false;  // the network has run a batch
   std::vector<std::string> output_names_;
   std::vector<cv::Mat> outputs_;  // of the last batch
 };
