@@ -23,9 +23,12 @@ class Deviation:
     # Only values of the request matter, which get to an output or to one of `operators`: those inside of a model, such
     # as indices and lengths, are small.
     of_inputs: bool = False
+    # Only of nodes that have one of these values of an attribute (None: that do not say it; 0: a list or a fraction).
+    where: tuple[str, tuple[str | int | None, ...]] | None = None
 
 
 _WIDE = ("int64", "uint32", "uint64")
+_FLOATS = ("float16", "float32", "float64")
 DEVIATIONS = (
     Deviation("openvino", ("Div", "BitShift"), ("int8", "uint8"), "rounds to the nearest instead of cutting off"),
     Deviation(
@@ -56,6 +59,76 @@ DEVIATIONS = (
         "takes the other number, or a bound, where NaN should stay NaN",
         avoided=False,
     ),
+    Deviation("opencv_dnn", ("Exp", "Tanh", "Sqrt"), ("float64",), "computes in float32"),
+    Deviation("opencv_dnn", ("Cast",), ("bfloat16",), "takes the bits for whole numbers"),
+    Deviation(
+        "opencv_dnn", ("Mod",), _FLOATS, "takes numbers for whole ones where `fmod` is 0", where=("fmod", (0, None))
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("LSTM", "GRU", "RNN"),
+        _FLOATS,
+        "gives other numbers where `direction` is reverse",
+        where=("direction", ("reverse",)),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("MaxPool", "AveragePool"),
+        _FLOATS,
+        "places windows otherwise where `auto_pad` is SAME_LOWER",
+        where=("auto_pad", ("SAME_LOWER",)),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("MaxPool", "AveragePool"),
+        _FLOATS,
+        "has further windows that begin in the padding where `ceil_mode` is 1",
+        where=("ceil_mode", (1,)),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("ConvTranspose",),
+        _FLOATS,
+        "gives another shape where `auto_pad` is SAME_UPPER or SAME_LOWER",
+        where=("auto_pad", ("SAME_UPPER", "SAME_LOWER")),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("Resize",),
+        _FLOATS,
+        "does not do `antialias`",
+        where=("antialias", (1,)),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("Resize",),
+        _FLOATS,
+        "has other places where `coordinate_transformation_mode` is align_corners or half_pixel_symmetric",
+        where=("coordinate_transformation_mode", ("align_corners", "half_pixel_symmetric")),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("Resize",),
+        _FLOATS,
+        "does not do `keep_aspect_ratio_policy`",
+        where=("keep_aspect_ratio_policy", ("not_larger", "not_smaller")),
+    ),
+    Deviation(
+        "opencv_dnn",
+        ("GridSample",),
+        _FLOATS,
+        "gives other numbers where `mode` is cubic",
+        where=("mode", ("cubic", "bicubic")),
+    ),
+    Deviation("opencv_dnn", ("Resize",), _FLOATS, "takes `axes` in ascending order", where=("axes", (0,))),
+    Deviation(
+        "opencv_dnn",
+        ("Attention",),
+        _FLOATS,
+        "does not do windows, and gives other numbers for rows that are masked as a whole",
+    ),
+    Deviation("opencv_dnn", ("DFT",), _FLOATS, "gives other numbers for some axes"),
+    Deviation("opencv_dnn", ("SpaceToDepth",), _FLOATS, "does not do `mode` CRD", where=("mode", ("CRD",))),
 )
 # These take values to other places, and results are as large as what they get.
 _CARRY = {
@@ -93,13 +166,23 @@ def deviations_in(graph: OnnxGraph, backend: str) -> list[str]:
 def _operators(graph: OnnxGraph, deviation: Deviation) -> Iterator[str]:
     for node in graph.nodes:
         computes = node.operator not in _NO_COMPUTING
-        if node.operator in deviation.operators or (not deviation.operators and computes):
+        if not _concerned(node, deviation):
+            pass
+        elif node.operator in deviation.operators or (not deviation.operators and computes):
             for name in node.inputs:
                 if graph.types.get(name) in deviation.dtypes:
                     yield f"{node.operator} of {graph.types[name]}"
                     break
         for body in node.bodies:
             yield from _operators(body, deviation)
+
+
+def _concerned(node: OnnxNode, deviation: Deviation) -> bool:
+    """By its attributes."""
+    if deviation.where is None:
+        return True
+    name, values = deviation.where
+    return node.attributes.get(name) in values
 
 
 def _of_inputs(graph: OnnxGraph, deviation: Deviation) -> Iterator[str]:

@@ -48,6 +48,7 @@ class OnnxNode:
     outputs: list[str] = field(default_factory=list)
     to: str | None = None  # the type that it says: of a Cast, or of the value of a constant
     bodies: list[OnnxGraph] = field(default_factory=list)  # of If, Loop and Scan
+    attributes: dict[str, str | int] = field(default_factory=dict)  # those that are a text or an integer
 
 
 @dataclass
@@ -145,7 +146,7 @@ def _node(content: memoryview, types: dict[str, str]) -> OnnxNode:
 
 
 def _attribute(content: memoryview, node: OnnxNode, types: dict[str, str]) -> None:
-    name, kind = "", 0
+    name, kind, text = "", 0, ""
     graphs = []
     for number, value, _, _ in fields(content):
         if not isinstance(value, memoryview):
@@ -153,11 +154,14 @@ def _attribute(content: memoryview, node: OnnxNode, types: dict[str, str]) -> No
             continue
         if number == 1:
             name = _text(value)
+        elif number == 4:
+            text = _text(value)
         elif number == 5:
             _, of_tensor = _tensor(value)
             node.to = _TYPES.get(of_tensor, node.to)
         elif number in (6, 11):
             graphs.append(value)
+    node.attributes[name] = text or kind
     if name in ("to", "dtype"):
         node.to = _TYPES.get(kind, node.to)
     elif name in ("value_float", "value_floats"):
