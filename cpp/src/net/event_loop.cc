@@ -82,8 +82,9 @@ boost::asio::io_context& EventLoop::context() { return loop_->context; }
 void EventLoop::want_turn_end() {
   if (turn_end_scheduled_) return;
   turn_end_scheduled_ = true;
-  // It runs after all that is ready now, which is the end of the turn.
-  boost::asio::post(loop_->context, [this] { end_turn(); });
+  // It runs after all that is ready now, and after what has become ready meanwhile: the loop looks once more before the
+  // second step. So what several connections send at about the same time is in the same turn, and in one batch.
+  boost::asio::post(loop_->context, [this] { boost::asio::post(loop_->context, [this] { end_turn(); }); });
 }
 
 void EventLoop::end_turn() {
