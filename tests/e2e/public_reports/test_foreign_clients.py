@@ -19,7 +19,7 @@ from support.http2_client import connect
 from support.rest_client import GOOD, TARGET
 from support.servers import ServerProcess, Start
 
-CLIENTS = Path(__file__).resolve().parent / "foreign"
+CLIENTS = Path(__file__).resolve().parent / "clients"
 ANSWER = '{"instances":[{"y":1}]}'
 
 
