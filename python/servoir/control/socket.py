@@ -14,6 +14,7 @@ from servoir.control.messages import Message
 from servoir.errors import ControlError
 
 MAX_MESSAGE_BYTES = 64 << 20
+LOST_SERVER = 113  # exit status of a worker whose control socket was closed; no function is to blame for that
 _LENGTH = struct.Struct("<I")
 
 

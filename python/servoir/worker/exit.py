@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from servoir import forks, log
 from servoir.control.messages import Exit, Leaving
-from servoir.control.socket import ControlSocket
+from servoir.control.socket import LOST_SERVER, ControlSocket
 from servoir.errors import ControlError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class WorkerExit:
             else:
                 log.error("the server sent a message that is none of its: %s", message.kind)
         if not is_open:
-            os._exit(1)  # the server is gone, nobody wants an answer
+            os._exit(LOST_SERVER)  # the server is gone, nobody wants an answer
 
     def _read_signals(self) -> None:
         numbers = self._signals.recv(64)
@@ -76,7 +76,7 @@ class WorkerExit:
             try:
                 self._control.send(Leaving(number))
             except ControlError:
-                os._exit(1)
+                os._exit(LOST_SERVER)
             if not self._serving:
                 os._exit(0)
 

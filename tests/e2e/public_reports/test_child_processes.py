@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -99,6 +100,18 @@ FORKS = {
 }
 
 
+def is_free(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            again.bind((host, int(port)))
+            again.listen()
+        except OSError:
+            return False
+    return True
+
+
 @pytest.mark.parametrize("fork", FORKS)
 def test_a_child_of_the_servers_process_keeps_nothing_of_it(run: RunScript, fork: str) -> None:
     script = run(
@@ -135,10 +148,7 @@ def test_a_child_of_the_servers_process_keeps_nothing_of_it(run: RunScript, fork
             pass
         connection.close()
     for address in (script.grpc, script.rest):
-        with socket.socket() as again:
-            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            host, _, port = address.rpartition(":")
-            again.bind((host, int(port)))
-            again.listen()
+        # The kernel closes what the server had one after the other, listening sockets perhaps last.
+        wait_until(functools.partial(is_free, address), 5, f"{address}, free again")
     assert os.path.exists(f"/proc/{child}")
     os.kill(child, signal.SIGKILL)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from servoir import machine
 from servoir.control.messages import Message
-from servoir.control.socket import ControlSocket
+from servoir.control.socket import LOST_SERVER, ControlSocket
 from servoir.server.fleet.worker_output import WorkerOutput, open_output
 from servoir.server.fleet.worker_role import WorkerRole
 
@@ -55,7 +55,8 @@ class ProcessExit:
     @property
     def by_itself(self) -> bool:
         """Whether the process crashed, or exited with an error: nobody else has ended it, as far as is known."""
-        from_outside = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
+        by_signals = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
+        from_outside = by_signals | {LOST_SERVER}
         ended_by_itself = self.code is not None and self.code != 0 and self.code not in from_outside
         return ended_by_itself and self.ended_for is None and self.signalled is None
 
@@ -77,6 +78,8 @@ class ProcessExit:
 def _describe(code: int | None) -> str:
     if code is None:
         return "it was not started"
+    if code == LOST_SERVER:
+        return "it had lost its connection to the server"
     if code >= 0:
         return f"it exited with code {code}"
     try:

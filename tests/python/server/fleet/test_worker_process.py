@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servoir.control.socket import LOST_SERVER
 from servoir.server.fleet.worker_process import NoDescriptorsError, ProcessExit, start_process
 from servoir.server.fleet.worker_role import WorkerRole
 from support.fake_fleet import plan
@@ -18,6 +19,7 @@ from support.fake_fleet import plan
     [
         (ProcessExit(0), "it exited with code 0", False, False),
         (ProcessExit(7), "it exited with code 7", False, True),
+        (ProcessExit(LOST_SERVER), "it had lost its connection to the server", False, False),
         (ProcessExit(-9), "it was ended by signal 9 (SIGKILL)", False, False),
         (ProcessExit(-11), "it was ended by signal 11 (SIGSEGV)", False, True),
         (ProcessExit(-63), "it was ended by signal 63", False, True),
