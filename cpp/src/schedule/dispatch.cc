@@ -113,12 +113,11 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   task.spans = callee->queue.take(level, group, rows, next_arrival_++);
   refuse_deadly(callee, &task.spans, later);
   callee->ran_suspects = false;
-  const bool any = !task.spans.empty();
+  if (task.spans.empty()) return true;  // their requests had all been answered; there may be more
   if (!post_batch(callee, std::move(task), best, later)) {
     level->passed = passed;  // it waits for room, and keeps its turn
     return false;
   }
-  if (!any) return true;
   for (const std::uint32_t other : best->callees) callees_[other]->queue.passed_by(level->priority);
   return true;
 }
