@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "memory/arena_error.h"
+#include "memory/block_shelves.h"
 #include "memory/size_class.h"
 #include "memory/small_blocks.h"
 #include "memory/trimmer.h"
@@ -30,7 +31,7 @@ struct Arena::Impl {
       : fd(std::move(file)),
         base(memory),
         limit(bytes),
-        pages(fd.get(), bytes / kPage, &mutex, [this] { small.flush(); }),
+        pages(fd.get(), bytes / kPage, &mutex, [this] { flush(); }),
         small(arena, &pages) {}
   ~Impl() {
     pages.stop();
@@ -38,8 +39,11 @@ struct Arena::Impl {
   }
 
   Block* take(Arena* arena, std::uint64_t bytes) SERVOIR_REQUIRES(mutex);
+  Block* take_small(std::uint32_t size_class) SERVOIR_REQUIRES(mutex);
   Block* take_large(Arena* arena, std::uint64_t count) SERVOIR_REQUIRES(mutex);
   void give_large(Block* block) SERVOIR_REQUIRES(mutex);
+  // Gives back the pages that no block in use needs. The mutex is held.
+  void flush();
 
   const UniqueFd fd;
   std::byte* const base;
@@ -48,16 +52,24 @@ struct Arena::Impl {
   mutable Mutex mutex;
   Trimmer pages;      // start() and stop() take the mutex; all else is called with the mutex held
   SmallBlocks small;  // under the mutex
+  BlockShelves shelves;
   std::vector<std::unique_ptr<Block[]>> large_chunks SERVOIR_GUARDED_BY(mutex);
   Block* large_free SERVOIR_GUARDED_BY(mutex) = nullptr;
-  std::uint64_t in_use SERVOIR_GUARDED_BY(mutex) = 0;
-  std::uint64_t peak SERVOIR_GUARDED_BY(mutex) = 0;
-  std::uint64_t blocks SERVOIR_GUARDED_BY(mutex) = 0;
+  mutable std::uint64_t peak SERVOIR_GUARDED_BY(mutex) = 0;
 };
 
 Block* Arena::Impl::take(Arena* arena, std::uint64_t bytes) {
-  if (bytes <= kMaxSmall) return small.take(size_class(bytes));
+  if (bytes <= kMaxSmall) return take_small(size_class(bytes));
   return bytes <= limit ? take_large(arena, (bytes + kPage - 1) / kPage) : nullptr;
+}
+
+Block* Arena::Impl::take_small(std::uint32_t size_class) {
+  Block* block = small.take(size_class);
+  if (block == nullptr) return nullptr;
+  for (std::uint32_t more = BlockShelves::refill(size_class); more > 1 && !small.exhausted(size_class); --more) {
+    shelves.put(size_class, small.take(size_class));
+  }
+  return block;
 }
 
 Block* Arena::Impl::take_large(Arena* arena, std::uint64_t count) {
@@ -79,6 +91,11 @@ Block* Arena::Impl::take_large(Arena* arena, std::uint64_t count) {
 void Arena::Impl::give_large(Block* block) {
   pages.give({block->offset_ / kPage, block->size_ / kPage});
   block->next_free_ = std::exchange(large_free, block);
+}
+
+void Arena::Impl::flush() {
+  for (std::uint32_t i = 0; i < kSizeClasses; ++i) small.give(shelves.take_all(i));
+  small.flush();
 }
 
 Arena::Arena(UniqueFd file, std::byte* memory, std::uint64_t bytes)
@@ -114,53 +131,59 @@ Result<std::unique_ptr<Arena>> Arena::create(std::uint64_t limit) {
 Arena::~Arena() {
   impl_->pages.stop();
   const MutexLock lock(&impl_->mutex);
-  if (impl_->blocks > 0) {
-    SERVOIR_ERROR("the arena is destroyed while " + std::to_string(impl_->blocks) + " blocks are in use");
+  if (const std::uint64_t blocks = impl_->shelves.blocks_in_use(); blocks > 0) {
+    SERVOIR_ERROR("the arena is destroyed while " + std::to_string(blocks) + " blocks are in use");
   }
-  impl_->small.flush();
+  impl_->flush();
 }
 
 Result<BlockRef> Arena::allocate(std::uint64_t bytes) {
   Impl& impl = *impl_;
+  if (bytes <= kMaxSmall) {
+    if (Block* block = impl.shelves.take(size_class(bytes)); block != nullptr) return BlockRef(block);
+  }
   const MutexLock lock(&impl.mutex);
   Block* block = impl.take(this, bytes);
   if (block == nullptr && bytes <= impl.limit) {
     // Memory that is kept for other sizes, or is on its way back to the kernel, may be enough.
     impl.pages.wait_until_released();
-    impl.small.flush();
+    impl.flush();
     block = impl.take(this, bytes);
   }
   if (block == nullptr) {
     return Status::ResourceExhausted(
-        "no room for " + std::to_string(bytes) + " bytes in the arena: " + std::to_string(impl.in_use) + " of " +
-        std::to_string(impl.limit) +
+        "no room for " + std::to_string(bytes) + " bytes in the arena: " + std::to_string(impl.shelves.bytes_in_use()) +
+        " of " + std::to_string(impl.limit) +
         " bytes are in use; send less at a time or raise the arena's limit (SERVOIR_ARENA_LIMIT_MB)");
   }
-  impl.in_use += block->size_;
-  impl.peak = std::max(impl.peak, impl.in_use);
-  ++impl.blocks;
+  impl.shelves.count_used(block->size_);
+  impl.peak = std::max(impl.peak, impl.shelves.bytes_in_use());
   return BlockRef(block);
 }
 
 void Arena::free(Block* block) {
-  const MutexLock lock(&impl_->mutex);
-  impl_->in_use -= block->size_;
-  --impl_->blocks;
   if (block->run_ != nullptr) {
-    impl_->small.give(block);
-  } else {
-    impl_->give_large(block);
+    Block* unkept = impl_->shelves.give(size_class(block->size_), block);
+    if (unkept == nullptr) return;
+    const MutexLock lock(&impl_->mutex);
+    impl_->small.give(unkept);
+    return;
   }
+  const MutexLock lock(&impl_->mutex);
+  impl_->shelves.count_unused(block->size_);
+  impl_->give_large(block);
 }
 
 ArenaUsage Arena::usage() const {
   const MutexLock lock(&impl_->mutex);
-  return {impl_->limit, impl_->in_use, impl_->pages.resident_bytes(), impl_->peak, impl_->blocks};
+  const std::uint64_t in_use = impl_->shelves.bytes_in_use();
+  impl_->peak = std::max(impl_->peak, in_use);
+  return {impl_->limit, in_use, impl_->pages.resident_bytes(), impl_->peak, impl_->shelves.blocks_in_use()};
 }
 
 void Arena::trim() {
   const MutexLock lock(&impl_->mutex);
-  impl_->small.flush();
+  impl_->flush();
   impl_->pages.release_all();
 }
 

@@ -3,11 +3,12 @@
 // The arena is one memfd, as large as the limit and mapped once. The file is sparse, so only pages that were touched
 // cost memory. Inside the file the arena grows segment by segment. A thread of the arena gives memory that stays free
 // back to the kernel by punching holes, and sleeps when there is none. Only the server allocates and frees: any of its
-// threads may call allocate() and drop BlockRefs, which take the arena's mutex. A worker maps the same file
-// (arena_view.h) and gets offsets.
+// threads may call allocate() and drop BlockRefs. Blocks of up to kMaxSmall bytes mostly come from and go to what each
+// thread keeps at hand (block_shelves.h); all others take the arena's mutex. A worker maps the same file (arena_view.h)
+// and gets offsets.
 //
 // A Block is a single allocation with a reference count; its memory is freed when the last BlockRef goes. Blocks are
-// aligned to kBlockAlign bytes. The block that was freed last is reused first, because its memory is warm.
+// aligned to kBlockAlign bytes. The block that a thread freed last is reused first, because its memory is warm.
 #pragma once
 
 #include <atomic>
@@ -38,12 +39,13 @@ class Block {
  private:
   friend class Arena;
   friend class BlockRef;
+  friend class BlockShelves;
   friend class SmallBlocks;
   Arena* arena_ = nullptr;
   std::uint64_t offset_ = 0;
   std::uint64_t size_ = 0;
   arena_internal::PageRun* run_ = nullptr;  // the run it was carved from; null if it has pages of its own
-  Block* next_free_ = nullptr;
+  Block* next_free_ = nullptr;              // while it is not in use
   std::atomic<std::uint32_t> refs_{0};
 };
 
@@ -82,7 +84,7 @@ struct ArenaUsage {
   std::uint64_t limit = 0;     // bytes
   std::uint64_t in_use = 0;    // bytes in living blocks
   std::uint64_t resident = 0;  // bytes that the kernel holds at most: those in use, and free ones that are kept warm
-  std::uint64_t peak = 0;      // largest in_use so far
+  std::uint64_t peak = 0;      // largest in_use that was seen; what threads keep at hand may have been used beyond it
   std::uint64_t blocks = 0;    // living blocks
 };
 

@@ -58,9 +58,9 @@ struct SlabPool::Impl {
   const std::uint64_t slab_bytes;
   const std::uint64_t large_slab_bytes;
   const std::uint64_t open_limit;
-  MemoryBudget announced;
+  alignas(64) MemoryBudget announced;
   MemoryBudget heap;
-  std::atomic<std::uint64_t> open_bytes{0};  // of all open slabs
+  alignas(64) std::atomic<std::uint64_t> open_bytes{0};  // of all open slabs
   std::array<Shard, 1U << kShardBits> shards;
 
   Shard& shard_of(std::uint64_t consumer) { return shards[(consumer * 0x9E3779B97F4A7C15U) >> (64U - kShardBits)]; }

@@ -1,6 +1,5 @@
 #include "memory/small_blocks.h"
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -16,7 +15,7 @@ struct PageRun {
   PageRange pages;
   std::uint32_t size_class = 0;
   std::uint32_t blocks_in_all = 0;
-  std::uint32_t used = 0;     // blocks that are in use or in the class's list of recent blocks
+  std::uint32_t used = 0;     // blocks that are in use or on a thread's shelf
   std::uint32_t touched = 0;  // so many blocks from the first on were used at least once
   Block* free = nullptr;      // those of them that are not used now; the block that was freed last comes first
   std::unique_ptr<Block[]> blocks;
@@ -29,18 +28,9 @@ namespace {
 
 using arena_internal::PageRun;
 
-constexpr std::uint64_t kRecentBytes = 256ULL << 10U;  // kept at hand for each size class, at most
-constexpr std::uint64_t kRecentBlocks = 64;
-
-std::size_t recent_limit(std::uint32_t size_class) {
-  return std::clamp<std::size_t>(kRecentBytes / class_bytes(size_class), 2, kRecentBlocks);
-}
-
 }  // namespace
 
-SmallBlocks::SmallBlocks(Arena* arena, Trimmer* pages) : arena_(arena), pages_(pages) {
-  for (std::uint32_t i = 0; i < kSizeClasses; ++i) classes_[i].recent.reserve(recent_limit(i) + 1);
-}
+SmallBlocks::SmallBlocks(Arena* arena, Trimmer* pages) : arena_(arena), pages_(pages) {}
 
 void SmallBlocks::unlink(SizeClass* owner, PageRun* run) {
   (run->previous != nullptr ? run->previous->next : owner->runs) = run->next;
@@ -80,11 +70,6 @@ void SmallBlocks::drop_run(PageRun* run) {
 
 Block* SmallBlocks::take(std::uint32_t size_class) {
   SizeClass& owner = classes_[size_class];
-  if (!owner.recent.empty()) {
-    Block* block = owner.recent.back();
-    owner.recent.pop_back();
-    return block;
-  }
   if (owner.runs == nullptr && owner.spare != nullptr) link(&owner, std::exchange(owner.spare, nullptr));
   if (owner.runs == nullptr && !make_run(size_class)) return nullptr;
   PageRun* run = owner.runs;
@@ -114,21 +99,17 @@ void SmallBlocks::return_to_run(Block* block) {
   }
 }
 
-void SmallBlocks::give(Block* block) {
-  std::vector<Block*>& recent = classes_[block->run_->size_class].recent;
-  recent.push_back(block);
-  const std::size_t most = recent_limit(block->run_->size_class);
-  if (recent.size() <= most) return;
-  // The blocks that were freed longest ago go back to their runs, which may become empty.
-  const std::size_t half = (most + 1) / 2;
-  for (std::size_t i = 0; i < half; ++i) return_to_run(recent[i]);
-  recent.erase(recent.begin(), recent.begin() + static_cast<std::ptrdiff_t>(half));
+bool SmallBlocks::exhausted(std::uint32_t size_class) const {
+  const SizeClass& owner = classes_[size_class];
+  return owner.runs == nullptr && owner.spare == nullptr;
+}
+
+void SmallBlocks::give(Block* first) {
+  while (first != nullptr) return_to_run(std::exchange(first, first->next_free_));
 }
 
 void SmallBlocks::flush() {
   for (SizeClass& owner : classes_) {
-    for (Block* block : owner.recent) return_to_run(block);
-    owner.recent.clear();
     if (owner.spare != nullptr) drop_run(std::exchange(owner.spare, nullptr));
   }
 }

@@ -1,14 +1,13 @@
 // SmallBlocks: the arena's blocks of up to kMaxSmall bytes. They are cut from runs of pages; all blocks of a run have
-// the same size class.
+// the same size class. A run gives the block that came back last first, because its memory is warm.
 //
-// Each class keeps the blocks that were freed lately, and uses the block that was freed last first. So warm memory is
-// used, and most allocations touch only this list. The arena calls everything here under its mutex.
+// The arena calls everything here under its mutex. Most allocations do not come here, because each thread keeps blocks
+// that were freed lately (block_shelves.h).
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "memory/arena.h"
 #include "memory/size_class.h"
@@ -30,13 +29,15 @@ class SmallBlocks {
 
   // Takes a block of this size class. Returns null if there are no pages for it.
   [[nodiscard]] Block* take(std::uint32_t size_class);
-  void give(Block* block);
-  // Gives back the pages that no block in use needs.
+  // Whether take() would need pages.
+  [[nodiscard]] bool exhausted(std::uint32_t size_class) const;
+  // Gives back this block and those that are linked to it.
+  void give(Block* first);
+  // Gives back the pages of runs without a block in use.
   void flush();
 
  private:
   struct SizeClass {
-    std::vector<Block*> recent;               // free blocks; the block that was freed last is at the end
     arena_internal::PageRun* runs = nullptr;  // runs with free blocks
     // A run without any block in use. It is kept because a new one would often be made soon after.
     arena_internal::PageRun* spare = nullptr;

@@ -246,6 +246,29 @@ TEST(Arena, ThreadsShareIt) {
   EXPECT_EQ(arena->usage().blocks, 0U);
 }
 
+TEST(Arena, WhatAThreadKeepsAtHandIsGivenToAnyWhoNeedsIt) {
+  const auto arena = make(32 * kMiB);
+  for (int t = 0; t < 40; ++t) {
+    std::thread([&arena] {
+      std::vector<BlockRef> blocks;
+      for (const std::uint64_t bytes : {200U, 3'000U, 40'000U, 250'000U}) {
+        for (int i = 0; i < 3; ++i) blocks.push_back(must(arena.get(), bytes));
+      }
+    }).join();
+  }
+  EXPECT_EQ(arena->usage().in_use, 0U);
+  EXPECT_TRUE(arena->allocate(32 * kMiB).ok());
+}
+
+TEST(Arena, ThePeakOfSmallBlocksIsSeenToWithinWhatAThreadKeeps) {
+  const auto arena = make(32 * kMiB);
+  std::vector<BlockRef> blocks;
+  for (int i = 0; i < 1'000; ++i) blocks.push_back(must(arena.get(), 1024));
+  blocks.clear();
+  EXPECT_GE(arena->usage().peak, 1'000U * 1024 - 64 * 1024);
+  EXPECT_LE(arena->usage().peak, 1'000U * 1024);
+}
+
 TEST(Arena, SharesMayGoOnAnyThread) {
   const auto arena = make(32 * kMiB);
   BlockRef block = must(arena.get(), 1000);

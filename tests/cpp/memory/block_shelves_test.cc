@@ -1,0 +1,111 @@
+#include "memory/block_shelves.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "memory/extents.h"
+#include "memory/small_blocks.h"
+#include "memory/trimmer.h"
+
+namespace servoir {
+namespace {
+
+// Blocks of 1 KiB out of runs, without an arena.
+class BlockShelvesTest : public testing::Test {
+ protected:
+  ~BlockShelvesTest() override {
+    const MutexLock lock(&mutex_);
+    runs_.give(shelves_.take_all(kClass));
+    runs_.flush();
+  }
+  Block* fresh() {
+    const MutexLock lock(&mutex_);
+    return runs_.take(kClass);
+  }
+  void to_runs(Block* first) {
+    const MutexLock lock(&mutex_);
+    runs_.give(first);
+  }
+
+  static constexpr std::uint64_t kBytes = 1024;
+  static constexpr std::uint32_t kClass = size_class(kBytes);
+  Mutex mutex_;
+  Trimmer pages_{-1, 1024, &mutex_, [] {}};
+  SmallBlocks runs_{nullptr, &pages_};
+  BlockShelves shelves_;
+};
+
+TEST_F(BlockShelvesTest, GivesWhatTheThreadGaveLast) {
+  EXPECT_EQ(shelves_.take(kClass), nullptr);
+  Block* first = fresh();
+  Block* second = fresh();
+  EXPECT_EQ(shelves_.give(kClass, first), nullptr);
+  EXPECT_EQ(shelves_.give(kClass, second), nullptr);
+  EXPECT_EQ(shelves_.take(kClass + 1), nullptr);
+  EXPECT_EQ(shelves_.take(kClass), second);
+  EXPECT_EQ(shelves_.take(kClass), first);
+  EXPECT_EQ(shelves_.take(kClass), nullptr);
+  EXPECT_EQ(shelves_.give(kClass, first), nullptr);
+  EXPECT_EQ(shelves_.give(kClass, second), nullptr);
+}
+
+TEST_F(BlockShelvesTest, ThreadsHaveShelvesOfTheirOwn) {
+  EXPECT_EQ(shelves_.give(kClass, fresh()), nullptr);
+  // Of two threads that begin one after the other, one at most shares the shelf of this thread.
+  int without = 0;
+  for (int i = 0; i < 2; ++i) {
+    std::thread([&] {
+      Block* block = shelves_.take(kClass);
+      if (block == nullptr) {
+        ++without;
+      } else {
+        EXPECT_EQ(shelves_.give(kClass, block), nullptr);
+      }
+    }).join();
+  }
+  EXPECT_GE(without, 1);
+}
+
+TEST_F(BlockShelvesTest, ReturnsTheOldestOfTooMany) {
+  std::vector<Block*> given;
+  Block* unkept = nullptr;
+  while (unkept == nullptr) {
+    ASSERT_LE(given.size(), 64U);
+    given.push_back(fresh());
+    unkept = shelves_.give(kClass, given.back());
+  }
+  to_runs(unkept);
+  // What is left are the blocks that were given last.
+  std::vector<Block*> left;
+  while (Block* block = shelves_.take(kClass)) left.push_back(block);
+  ASSERT_EQ(left.size(), 32U);
+  for (Block* block : left) {
+    EXPECT_EQ(block, given.back());
+    given.pop_back();
+  }
+  EXPECT_EQ(given.size(), 33U);
+  for (Block* block : left) EXPECT_EQ(shelves_.give(kClass, block), nullptr);
+}
+
+TEST_F(BlockShelvesTest, CountsOverAllThreads) {
+  std::vector<Block*> blocks;
+  for (int i = 0; i < 8; ++i) blocks.push_back(fresh());
+  for (Block* block : blocks) shelves_.count_used(block->size());
+  EXPECT_EQ(shelves_.blocks_in_use(), 8U);
+  EXPECT_EQ(shelves_.bytes_in_use(), 8 * kBytes);
+  std::thread([&] {
+    for (Block* block : std::exchange(blocks, {})) EXPECT_EQ(shelves_.give(kClass, block), nullptr);
+    EXPECT_EQ(shelves_.blocks_in_use(), 0U);
+    EXPECT_NE(shelves_.take(kClass), nullptr);
+  }).join();
+  EXPECT_EQ(shelves_.bytes_in_use(), kBytes);
+  shelves_.count_unused(kBytes);
+  EXPECT_EQ(shelves_.bytes_in_use(), 0U);
+  EXPECT_EQ(shelves_.blocks_in_use(), 0U);
+}
+
+}  // namespace
+}  // namespace servoir
