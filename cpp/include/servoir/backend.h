@@ -48,7 +48,9 @@ extern "C" {
 #define SERVOIR_UNIMPLEMENTED 12u
 #define SERVOIR_INTERNAL 13u
 
-/* Element types. The numbers belong to this interface and never change. Values are in the machine's own byte order. */
+/* Element types. The numbers belong to this interface and never change. Values are in the machine's own byte order.
+ * There are no texts: their elements differ in length, and OpenVINO, whose models may have them, gives C programs no way
+ * to read them. A plug-in refuses a model that has some. */
 #define SERVOIR_UNKNOWN_TYPE 0u
 #define SERVOIR_BOOL 1u
 #define SERVOIR_INT8 2u
@@ -62,6 +64,7 @@ extern "C" {
 #define SERVOIR_FLOAT16 10u
 #define SERVOIR_FLOAT32 11u
 #define SERVOIR_FLOAT64 12u
+#define SERVOIR_BFLOAT16 15u /* the upper half of a float32; clients give and get float32, which Servoir converts */
 
 typedef struct servoir_runtime servoir_runtime;
 typedef struct servoir_model servoir_model;

@@ -3,11 +3,14 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "discovery/elf_file.h"
 #include "discovery/plugin_table.h"
+#include "tensor/half.h"
 
 namespace servoir {
 namespace {
@@ -19,17 +22,22 @@ Code code_of(std::uint32_t code) {
 // The text comes from a plug-in, which may have forgotten the NUL at its end.
 std::string text_of(const servoir_error& error) { return {error.text, ::strnlen(error.text, sizeof(error.text))}; }
 
-// The interface has no texts and no bfloat16. The types that it has bear the same numbers as here.
-bool is_of_interface(std::uint32_t type) { return type >= SERVOIR_BOOL && type <= SERVOIR_FLOAT64; }
+// The interface has no texts. The types that it has bear the same numbers as here.
+bool is_of_interface(std::uint32_t type) {
+  return (type >= SERVOIR_BOOL && type <= SERVOIR_FLOAT64) || type == SERVOIR_BFLOAT16;
+}
 static_assert(static_cast<std::uint32_t>(DataType::kBool) == SERVOIR_BOOL &&
               static_cast<std::uint32_t>(DataType::kInt32) == SERVOIR_INT32 &&
-              static_cast<std::uint32_t>(DataType::kFloat64) == SERVOIR_FLOAT64);
+              static_cast<std::uint32_t>(DataType::kFloat64) == SERVOIR_FLOAT64 &&
+              static_cast<std::uint32_t>(DataType::kBfloat16) == SERVOIR_BFLOAT16);
 
 Result<Port> port_of(const servoir_port& port, const std::string& place) {
   Port made;
   made.name = port.name != nullptr ? port.name : "";
   if (!is_of_interface(port.dtype)) {
-    return Status::Unimplemented(place + " '" + made.name + "' has an element type that Servoir cannot serve");
+    return Status::Unimplemented(place + " '" + made.name + "' has the element type " + std::to_string(port.dtype) +
+                                 ", which native backends cannot have: bool, integers of 8 to 64 bits, bfloat16 and "
+                                 "float16, 32 and 64 can be served");
   }
   made.dtype = static_cast<DataType>(port.dtype);
   made.rank_known = port.rank != SERVOIR_UNKNOWN_RANK;
@@ -52,6 +60,31 @@ void put(const Tensor& tensor, servoir_buffer* buffer) {
   buffer->dtype = static_cast<std::uint32_t>(tensor.dtype);
   buffer->rank = tensor.shape.rank;
   std::copy(tensor.shape.dims.begin(), tensor.shape.dims.end(), buffer->dims);
+}
+
+// NumPy and the clients have no bfloat16, so such a tensor is float32 outside of the plug-in. These two make the one of
+// the other. A tensor without elements has a place in memory all the same.
+void round_to_bfloat16(servoir_buffer* tensor, std::vector<std::uint16_t>* memory) {
+  const auto* from = static_cast<const float*>(tensor->data);
+  const std::size_t count = tensor->bytes / sizeof(float);
+  memory->resize(std::max<std::size_t>(count, 1));
+  std::transform(from, from + count, memory->begin(), to_bfloat16);
+  tensor->data = memory->data();
+  tensor->bytes = count * sizeof(std::uint16_t);
+  tensor->dtype = SERVOIR_BFLOAT16;
+}
+
+void widen_bfloat16(const ModelOutput& tensor, std::vector<float>* memory, ModelOutput* output) {
+  const auto* from = reinterpret_cast<const std::uint16_t*>(tensor.data);
+  const std::size_t count = tensor.bytes / sizeof(std::uint16_t);
+  if (output->data == nullptr || output->bytes < count * sizeof(float)) {
+    memory->resize(std::max<std::size_t>(count, 1));
+    output->data = reinterpret_cast<std::byte*>(memory->data());
+  }
+  std::transform(from, from + count, reinterpret_cast<float*>(output->data), from_bfloat16);
+  output->bytes = count * sizeof(float);
+  output->dtype = DataType::kFloat32;
+  output->shape = tensor.shape;
 }
 
 std::vector<servoir_option> pairs_of(const NativeBackend::Options& options) {
@@ -87,15 +120,31 @@ class NativeModel final : public Model {
   [[nodiscard]] const std::vector<Port>& outputs() const override { return outputs_; }
 
   [[nodiscard]] Status execute(std::span<const ModelInput> inputs, std::span<ModelOutput> outputs) override {
-    for (std::size_t i = 0; i < inputs.size(); ++i) put(inputs[i], &in_[i]);
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      put(inputs[i], &in_[i]);
+      if (rounded_[i]) round_to_bfloat16(&in_[i], &*rounded_[i]);
+    }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       put(outputs[i], &out_[i]);
       if (!outputs[i].expected) out_[i].rank = SERVOIR_UNKNOWN_RANK;
+      if (!widened_[i]) continue;
+      out_[i].data = nullptr;
+      out_[i].bytes = 0;
+      out_[i].dtype = SERVOIR_BFLOAT16;
     }
     error_.text[0] = '\0';
     const std::uint32_t code = table_->execute(instance_, in_.data(), in_.size(), out_.data(), out_.size(), &error_);
     if (code != SERVOIR_OK) return {code_of(code), text_of(error_)};
-    for (std::size_t i = 0; i < outputs.size(); ++i) SERVOIR_RETURN_IF_ERROR(take(out_[i], outputs_[i], &outputs[i]));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      ModelOutput narrow;
+      SERVOIR_RETURN_IF_ERROR(take(out_[i], outputs_[i], widened_[i] ? &narrow : &outputs[i]));
+      if (!widened_[i]) continue;
+      if (narrow.dtype != DataType::kBfloat16) {
+        return Status::Internal("output '" + outputs_[i].name + "' came back as " + std::string(name_of(narrow.dtype)) +
+                                ", not as the bfloat16 that it is");
+      }
+      widen_bfloat16(narrow, &*widened_[i], &outputs[i]);
+    }
     return Status::Ok();
   }
 
@@ -107,17 +156,28 @@ class NativeModel final : public Model {
       servoir_port port{};
       table_->input(model_, i, &port);
       SERVOIR_ASSIGN_OR_RETURN(Port made, port_of(port, path + ": input " + std::to_string(i)));
+      rounded_.emplace_back();
+      if (is_widened(&made)) rounded_.back().emplace();
       inputs_.push_back(std::move(made));
     }
     for (std::uint64_t i = 0; i < table_->output_count(model_); ++i) {
       servoir_port port{};
       table_->output(model_, i, &port);
       SERVOIR_ASSIGN_OR_RETURN(Port made, port_of(port, path + ": output " + std::to_string(i)));
+      widened_.emplace_back();
+      if (is_widened(&made)) widened_.back().emplace();
       outputs_.push_back(std::move(made));
     }
     in_.resize(inputs_.size());
     out_.resize(outputs_.size());
     return Status::Ok();
+  }
+
+  // Makes a port of bfloat16 one of float32.
+  static bool is_widened(Port* port) {
+    if (port->dtype != DataType::kBfloat16) return false;
+    port->dtype = DataType::kFloat32;
+    return true;
   }
 
   // Checks what the plug-in reports before anything is copied by it.
@@ -147,6 +207,9 @@ class NativeModel final : public Model {
   std::vector<Port> outputs_;
   std::vector<servoir_buffer> in_;
   std::vector<servoir_buffer> out_;
+  // Elements of the inputs and outputs that the plug-in has as bfloat16.
+  std::vector<std::optional<std::vector<std::uint16_t>>> rounded_;
+  std::vector<std::optional<std::vector<float>>> widened_;
   servoir_error error_{};
 };
 

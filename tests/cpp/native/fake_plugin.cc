@@ -1,4 +1,5 @@
-// A plug-in that runs nothing: its models tell what they were opened with by the names of their inputs.
+// A plug-in whose models tell what they were opened with by the names of their inputs. The model "bfloat16" gives its
+// input back, the others run nothing.
 //
 // FAKE_TABLE_BYTES: the struct_bytes of its table. FAKE_INTERFACE: its interface version. FAKE_LIBRARY: its runtime is
 // libthing.so, whose version has to be 1 or 2; else it needs no library.
@@ -19,7 +20,9 @@ struct servoir_runtime {
 struct servoir_model {
   std::vector<std::string> inputs;
 };
-struct servoir_instance {};
+struct servoir_instance {
+  std::vector<std::uint16_t> result;
+};
 
 namespace {
 
@@ -90,13 +93,17 @@ std::uint32_t open_model_in_memory(servoir_runtime*, const servoir_content* cont
 }
 
 std::uint64_t input_count(const servoir_model* model) noexcept { return model->inputs.size(); }
-std::uint64_t output_count(const servoir_model*) noexcept { return 0; }
+bool is_bfloat16(const servoir_model& model) noexcept { return model.inputs[0] == "path bfloat16"; }
+std::uint64_t output_count(const servoir_model* model) noexcept { return is_bfloat16(*model) ? 1 : 0; }
 void input(const servoir_model* model, std::uint64_t index, servoir_port* port) noexcept {
   // A type that the interface does not have, though Servoir does.
   const std::uint32_t type = model->inputs[index] == "path texts" ? SERVOIR_FLOAT64 + 1 : SERVOIR_FLOAT32;
   *port = {model->inputs[index].c_str(), type, 0, {}};
+  if (is_bfloat16(*model)) *port = {"x", SERVOIR_BFLOAT16, 1, {SERVOIR_DYNAMIC}};
 }
-void output(const servoir_model*, std::uint64_t, servoir_port*) noexcept {}
+void output(const servoir_model*, std::uint64_t, servoir_port* port) noexcept {
+  *port = {"y", SERVOIR_BFLOAT16, 1, {SERVOIR_DYNAMIC}};
+}
 void close_model(servoir_model* model) noexcept { const std::unique_ptr<servoir_model> owned(model); }
 
 std::uint32_t create_instance(servoir_model*, const char* device, servoir_instance** instance,
@@ -105,8 +112,19 @@ std::uint32_t create_instance(servoir_model*, const char* device, servoir_instan
   *instance = std::make_unique<servoir_instance>().release();
   return SERVOIR_OK;
 }
-std::uint32_t execute(servoir_instance*, const servoir_buffer*, std::uint64_t, servoir_buffer*, std::uint64_t,
-                      servoir_error*) noexcept {
+std::uint32_t execute(servoir_instance* instance, const servoir_buffer* inputs, std::uint64_t, servoir_buffer* outputs,
+                      std::uint64_t output_count, servoir_error* error) noexcept {
+  if (output_count == 0) return SERVOIR_OK;
+  const servoir_buffer& x = inputs[0];
+  if (x.dtype != SERVOIR_BFLOAT16 || x.data == nullptr || x.bytes != 2 * static_cast<std::uint64_t>(x.dims[0])) {
+    return refuse("the input is not bfloat16", error);
+  }
+  if (outputs[0].data != nullptr) return refuse("there is a room, which would have to be of bfloat16", error);
+  const auto* begin = static_cast<const std::uint16_t*>(x.data);
+  instance->result.assign(begin, begin + x.dims[0]);
+  instance->result.reserve(1);
+  outputs[0] = x;
+  outputs[0].data = instance->result.data();
   return SERVOIR_OK;
 }
 void destroy_instance(servoir_instance* instance) noexcept { const std::unique_ptr<servoir_instance> owned(instance); }

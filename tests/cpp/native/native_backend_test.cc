@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <string>
 #include <tuple>
@@ -53,8 +55,43 @@ TEST(NativeBackendTest, OpensFilesByTheirPath) {
 TEST(NativeBackendTest, RefusesATypeThatTheInterfaceDoesNotHave) {
   const Status refused = load("libservoir_fake_plugin_new.so")->open({"texts"}, "CPU", {}).status();
   EXPECT_EQ(refused.code(), Code::kUnimplemented);
-  EXPECT_NE(refused.message().find("'path texts' has an element type that Servoir cannot serve"), std::string::npos)
-      << refused.message();
+  EXPECT_EQ(
+      refused.message(),
+      "texts: input 0 'path texts' has the element type 13, which native backends cannot have: bool, integers of 8 "
+      "to 64 bits, bfloat16 and float16, 32 and 64 can be served");
+}
+
+TEST(NativeBackendTest, BFloat16IsFloat32OutsideOfThePlugIn) {
+  auto opened = load("libservoir_fake_plugin_new.so")->open({"bfloat16"}, "CPU", {});
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  Model& model = *opened.value();
+  EXPECT_EQ(model.inputs()[0].dtype, DataType::kFloat32);
+  EXPECT_EQ(model.outputs()[0].dtype, DataType::kFloat32);
+
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> given = {1.0F, -2.5F, 1.0F + 0x1p-8F, 1.0F + 0x3p-8F, std::numeric_limits<float>::max()};
+  const std::vector<float> expected = {1.0F, -2.5F, 1.0F, 1.0F + 0x1p-6F, infinity};
+  for (const std::size_t count : {given.size(), std::size_t{0}, std::size_t{2}}) {
+    for (const std::size_t room_for : {std::size_t{0}, std::size_t{1}, given.size()}) {
+      Shape shape;
+      shape.rank = 1;
+      shape.dims[0] = static_cast<std::int64_t>(count);
+      const ModelInput input{reinterpret_cast<std::byte*>(given.data()), count * sizeof(float), DataType::kFloat32,
+                             shape};
+      std::vector<float> room(given.size());
+      auto* const at = room_for == 0 ? nullptr : reinterpret_cast<std::byte*>(room.data());
+      ModelOutput output{at, room_for * sizeof(float), DataType::kFloat32, shape, true};
+      const Status run = model.execute({&input, 1}, {&output, 1});
+      ASSERT_TRUE(run.ok()) << run.message();
+      EXPECT_EQ(output.dtype, DataType::kFloat32);
+      EXPECT_EQ(output.shape.text(), shape.text());
+      ASSERT_EQ(output.bytes, count * sizeof(float));
+      ASSERT_NE(output.data, nullptr);
+      EXPECT_EQ(output.data == at, room_for >= std::max<std::size_t>(count, 1)) << count << " in " << room_for;
+      const auto* const result = reinterpret_cast<const float*>(output.data);
+      for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(result[i], expected[i]);
+    }
+  }
 }
 
 TEST(NativeBackendTest, OpensFilesInMemory) {

@@ -20,8 +20,8 @@ constexpr ElementTypes table(std::uint32_t boolean) {
             {SERVOIR_UINT16, boolean + 16, 2},
             {SERVOIR_UINT32, boolean + 17, 4},
             {SERVOIR_UINT64, boolean + 18, 8},
-            // After float32 itself, as it has the same dtype.
-            {SERVOIR_FLOAT32, boolean + 1, 2, true}}}};
+            {SERVOIR_BFLOAT16, boolean + 1, 2}}},
+          boolean + 22};
 }
 
 constexpr ElementTypes kWithUndefined = table(2);

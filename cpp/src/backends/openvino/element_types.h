@@ -16,12 +16,12 @@ namespace servoir::openvino {
 struct ElementType {
   std::uint32_t dtype;     // SERVOIR_...
   std::uint32_t openvino;  // ov_element_type_e of the running release
-  std::uint32_t bytes;     // OpenVINO's
-  bool bfloat16 = false;   // which is served as float32
+  std::uint32_t bytes;
 };
 
 struct ElementTypes {
   std::array<ElementType, 13> types;
+  std::uint32_t text;  // OpenVINO's number of a type that cannot be served
 
   // Null for types that cannot be served.
   [[nodiscard]] const ElementType* of_openvino(std::uint32_t number) const;

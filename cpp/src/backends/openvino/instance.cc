@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <cstring>
 
-#include "bfloat16.h"
-
 namespace servoir::openvino {
 namespace {
 
@@ -124,7 +122,6 @@ void Instance::unbind() {
   outputs_.clear();
   outputs_.resize(model_.outputs_.size());
   marked_.assign(outputs_.size(), {});
-  widened_.resize(outputs_.size());
 }
 
 void Instance::examine_outputs() {
@@ -154,25 +151,16 @@ Failure Instance::bind_input(std::size_t index, const servoir_buffer& buffer) {
     return {SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' has the wrong element type or too many dimensions"};
   }
   std::uint64_t bytes = 0;
-  const std::uint32_t element = port.type->bfloat16 ? sizeof(float) : port.type->bytes;
-  if (!bytes_of(buffer, element, &bytes) || bytes != buffer.bytes) {
+  if (!bytes_of(buffer, port.type->bytes, &bytes) || bytes != buffer.bytes) {
     return {SERVOIR_INVALID_ARGUMENT,
             "input '" + port.name + "' has " + std::to_string(buffer.bytes) + " bytes, which does not match its shape"};
   }
   Binding& binding = inputs_[index];
-  void* data = buffer.data;
-  if (port.type->bfloat16) {
-    const std::size_t count = bytes / sizeof(float);
-    binding.bfloat16.resize(count);
-    round_to_bfloat16(static_cast<const float*>(buffer.data), count, binding.bfloat16.data());
-    data = binding.bfloat16.data();
-    bytes = count * sizeof(std::uint16_t);
-  }
-  if (binding.data == data && binding.data != nullptr && same_shape(binding.shape, buffer)) return {};
+  if (binding.data == buffer.data && binding.data != nullptr && same_shape(binding.shape, buffer)) return {};
   servoir_buffer shape = buffer;
   ov_tensor_t* raw = nullptr;
   ov_status_e status = api_.ov_tensor_create_from_host_ptr(static_cast<ov_element_type_e>(port.type->openvino),
-                                                           shape_of(&shape), bytes == 0 ? nothing : data, &raw);
+                                                           shape_of(&shape), bytes == 0 ? nothing : buffer.data, &raw);
   if (status != ov_status_e::OK) return failed("no tensor on input '" + port.name + "'", status);
   Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
   status = api_.ov_infer_request_set_input_tensor_by_index(request_.get(), index, raw);
@@ -180,16 +168,15 @@ Failure Instance::bind_input(std::size_t index, const servoir_buffer& buffer) {
     binding.data = nullptr;
     return {SERVOIR_INVALID_ARGUMENT, "input '" + port.name + "' does not fit the model: " + api_.reason(status)};
   }
-  binding = {std::move(tensor), data, bytes, shape, std::move(binding.bfloat16)};
+  binding = {std::move(tensor), buffer.data, bytes, shape};
   return {};
 }
 
 Failure Instance::bind_output(std::size_t index, const servoir_buffer& room) {
   const Port& port = model_.outputs_[index];
   std::uint64_t bytes = 0;
-  const bool usable = room.data != nullptr && !port.type->bfloat16 && room.rank <= SERVOIR_MAX_RANK &&
-                      room.dtype == port.type->dtype && bytes_of(room, port.type->bytes, &bytes) && bytes != 0 &&
-                      bytes <= room.bytes;
+  const bool usable = room.data != nullptr && room.rank <= SERVOIR_MAX_RANK && room.dtype == port.type->dtype &&
+                      bytes_of(room, port.type->bytes, &bytes) && bytes != 0 && bytes <= room.bytes;
   if (!may_bind(index)) return {};
   if (!usable) return bind_own_output(index);
   Binding& binding = outputs_[index];
@@ -202,7 +189,7 @@ Failure Instance::bind_output(std::size_t index, const servoir_buffer& room) {
   Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
   status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
   if (status != ov_status_e::OK) return bind_own_output(index);  // a shape that the model can never have
-  binding = {std::move(tensor), room.data, bytes, shape, {}};
+  binding = {std::move(tensor), room.data, bytes, shape};
   return {};
 }
 
@@ -226,7 +213,7 @@ Failure Instance::bind_own_output(std::size_t index) {
     Handle<ov_tensor_t> tensor(raw, api_.ov_tensor_free);
     status = api_.ov_infer_request_set_output_tensor_by_index(request_.get(), index, raw);
     if (status == ov_status_e::OK) {
-      binding = {std::move(tensor), nullptr, 0, shape, {}};
+      binding = {std::move(tensor), nullptr, 0, shape};
       return {};
     }
     // OpenVINO may have found out, when it compiled the model, what the file leaves open. The tensor that is there has
@@ -313,9 +300,6 @@ Failure Instance::execute(const servoir_buffer* inputs, std::uint64_t input_coun
   }
   if (failure.failed()) return failure;
   if (witness_.inputs.empty()) keep_witness(inputs, outputs);
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (model_.outputs_[i].type->bfloat16) widen_bfloat16(&outputs[i], &widened_[i]);
-  }
   return {};
 }
 

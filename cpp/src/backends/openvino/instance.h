@@ -5,8 +5,6 @@
 // only a Dropout lies between) is the same tensor of the request: a room bound to it would become the model's
 // input. It is never bound, and read where the input lies.
 //
-// Tensors of bfloat16 are float32 to the caller: they are converted to and from memory of the instance's own.
-//
 // After a batch that failed inside the graph, releases up to 2026.4 may go on failing for good batches, or give wrong
 // results: shapes that depend on values are kept from the batch that failed. So a small batch that went well is kept to
 // be run again after each failure; where it no longer gives what it gave, the model is compiled again.
@@ -41,7 +39,6 @@ class Instance final : public plugin::Instance {
     void* data = nullptr;  // null: not bound, or bound to OpenVINO's own memory
     std::uint64_t bytes = 0;
     servoir_buffer shape{};
-    std::vector<std::uint16_t> bfloat16;  // the elements of an input of this type
   };
 
   // A batch that went well: its tensors, and copies of what was in them.
@@ -93,10 +90,9 @@ class Instance final : public plugin::Instance {
     std::uint64_t bytes = 0;
   };
   std::vector<Marked> marked_;
-  std::vector<std::vector<float>> widened_;  // of each output, if it is bfloat16
-  bool examined_ = false;                    // passing_ is known
-  std::vector<bool> passing_;                // outputs that are inputs
-  bool suspect_ = false;                     // the last run failed
+  bool examined_ = false;      // passing_ is known
+  std::vector<bool> passing_;  // outputs that are inputs
+  bool suspect_ = false;       // the last run failed
   Witness witness_;
 };
 

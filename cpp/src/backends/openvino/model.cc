@@ -103,10 +103,12 @@ Failure Model::read_ports(const char* path, bool inputs, std::vector<Port>* port
     if (status != ov_status_e::OK) return failed(i, "has no element type: " + api_.reason(status));
     made.type = api_.types().of_openvino(static_cast<std::uint32_t>(number));
     if (made.type == nullptr) {
-      return failed(
-          i,
-          "('" + made.name + "') has OpenVINO's element type " + std::to_string(static_cast<std::uint32_t>(number)) +
-              ", which Servoir cannot serve: bool, integers of 8 to 64 bits, bfloat16 and float16, 32 and 64 can be");
+      const std::string what =
+          static_cast<std::uint32_t>(number) == api_.types().text
+              ? "has texts, and OpenVINO's C interface gives none back"
+              : "has OpenVINO's element type " + std::to_string(static_cast<std::uint32_t>(number));
+      return failed(i, "('" + made.name + "') " + what +
+                           "; bool, integers of 8 to 64 bits, bfloat16 and float16, 32 and 64 can be served");
     }
     made.description.dtype = made.type->dtype;
 
