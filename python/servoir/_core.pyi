@@ -122,12 +122,10 @@ class NativeBackend:
     def refused(self) -> list[dict[str, str]]: ...  # what was looked at before, as in examine()
     @property
     def warning(self) -> str: ...  # not empty: nothing was tried in a process of its own, and why
-    def open(
-        self, path: str, options: dict[str, str], *, device: str = "CPU", companions: Sequence[str] = ()
-    ) -> NativeModel:
+    def open(self, path: str, options: dict[str, str], *, device: str, companions: Sequence[str] = ()) -> NativeModel:
         """`companions`: further files of the model, such as its weights."""
     def open_in_memory(
-        self, files: Sequence[tuple[str, bytes]], options: dict[str, str], *, device: str = "CPU"
+        self, files: Sequence[tuple[str, bytes]], options: dict[str, str], *, device: str
     ) -> NativeModel:
         """The same for files that are in memory, each with the name that messages give it; the model's comes first."""
 

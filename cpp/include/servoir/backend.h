@@ -136,7 +136,8 @@ typedef struct servoir_backend {
   void (*output)(const servoir_model* model, uint64_t index, servoir_port* port);
   void (*close_model)(servoir_model* model);
 
-  /* `device` is "CPU", or what the runtime calls its other devices ("GPU.1"). */
+  /* `device` is a kind of device in capitals, "CPU", which may have a number that counts those of its kind from 0:
+   * "GPU.1". The configuration of a model may name any other device as the runtime calls it. */
   uint32_t (*create_instance)(servoir_model* model, const char* device, servoir_instance** instance,
                               servoir_error* error);
   /* Runs one batch. Both arrays have as many elements as the model has inputs and outputs.

@@ -163,10 +163,10 @@ void register_backend(py::module_& m) {
       .def_property_readonly("library", [](const NativeBackend& self) { return self.search().path; })
       .def_property_readonly("refused", [](const NativeBackend& self) { return refused_of(self.search()); })
       .def_property_readonly("warning", [](const NativeBackend& self) { return self.search().warning; })
-      .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device") = "CPU",
+      .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device"),
            py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>())
       .def("open_in_memory", &open_in_memory, py::arg("files"), py::arg("options"), py::kw_only(),
-           py::arg("device") = "CPU");
+           py::arg("device"));
 }
 
 }  // namespace servoir::bindings

@@ -10,12 +10,12 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from servoir import _core
-from servoir.backends import native, python_package
+from servoir.backends import backend_of, native, python_package
 from servoir.backends.catalogue import records
 from servoir.backends.tested_versions import is_tested, tested_range
 from servoir.errors import BackendError
@@ -54,7 +54,9 @@ def examine(backend: str) -> Examination:
     """Takes as long as the backend takes to load, or SERVOIR_TRIAL_SECONDS for each candidate that hangs."""
     record = records()[backend]
     if record.kind == "package":
-        return _examine_package(backend, record.package)
+        # A package does not say which devices it could use; these are those that it is used with.
+        devices = [kind.upper() for kind in backend_of(record).device_kinds()]
+        return _examine_package(backend, record.package, devices)
     module = importlib.import_module(record.class_path.rpartition(".")[0])
     return _examine_native(backend, module.plugin, module.search_places)
 
@@ -91,7 +93,7 @@ report.end()
 """
 
 
-def _examine_package(backend: str, package: str) -> Examination:
+def _examine_package(backend: str, package: str, devices: Sequence[str]) -> Examination:
     own = python_package.own_place(package)
     last = python_package.last_places(package)
     places = [*python_package.package_places(package), *([own] if own else []), *last]
@@ -112,7 +114,7 @@ def _examine_package(backend: str, package: str) -> Examination:
     )
     said: dict[str, Any] = dict(records)
     if not failure and "version" in said:
-        return Examination(backend, said["version"], said.get("found", ""), ["CPU"], refused=refused)
+        return Examination(backend, said["version"], said.get("found", ""), list(devices), refused=refused)
     site = first_good.site if first_good else ""
     problem = f"importing it {failure}" if failure else said["refused"].partition("\n")[0]
     return Examination(

@@ -28,6 +28,8 @@ from servoir.servable.spec import DYNAMIC, Port
 
 _SUFFIX = ".mindir"  # without it MindSpore opens no file
 _UNKNOWN_RANK = -2  # a shape of this one number
+# What MindSpore calls a device, by its kind.
+_TARGETS = {"cpu": "CPU"}
 _DTYPES = {
     "BOOL": "bool",
     "INT8": "int8",
@@ -63,7 +65,7 @@ class MindSpore:
         return version
 
     def device_kinds(self) -> tuple[str, ...]:
-        return ("cpu",)
+        return tuple(_TARGETS)
 
     def open(self, file: ModelFile, threads: int, placement: Placement, options: Mapping[str, str]) -> MindSporeModel:
         for key, value in read_options(options).items():
@@ -78,7 +80,7 @@ class MindSpore:
                 f"MindSpore opens only files whose names end with '{_SUFFIX}', not '{file.path}'; rename it"
             )
         package = _package()
-        _set_up(package, threads)
+        _set_up(package, threads, placement)
         inputs, outputs = _ports(_content(file), file.path)
 
         def load() -> Any:
@@ -98,12 +100,12 @@ def _package() -> Any:
     return import_package("mindspore")
 
 
-def _set_up(package: Any, threads: int) -> None:
+def _set_up(package: Any, threads: int, placement: Placement) -> None:
     """Device and threads are settings of the process: those of the model that is opened first."""
     if not _threads.decide(threads):
         return
     package.set_context(mode=package.GRAPH_MODE)
-    package.set_device("CPU")
+    package.set_device(_TARGETS[placement.kind])
     package.device_context.cpu.op_tuning.threads_num(threads)
 
 

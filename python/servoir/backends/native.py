@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from servoir import _core, log, settings
 from servoir.backends import recorded
-from servoir.backends.interface import Array, Batching
+from servoir.backends.interface import Array, Batching, Placement
 from servoir.errors import BackendError
 from servoir.servable.spec import Port
 
@@ -68,6 +68,13 @@ def load_native(plugin: str, places: Sequence[tuple[str, str]]) -> NativeBackend
             loaded.warning,
         )
     return loaded
+
+
+def device_name(placement: Placement) -> str:
+    """What plug-ins call the device (cpp/include/servoir/backend.h): "CPU", "GPU.1"."""
+    kind = placement.kind.upper()
+    # There is one CPU, however many workers the start configuration puts on it.
+    return kind if placement.kind == "cpu" or placement.index is None else f"{kind}.{placement.index}"
 
 
 class NativeSubgraph:

@@ -19,6 +19,8 @@ from servoir.backends.python_package import import_package
 from servoir.errors import BackendError
 from servoir.servable.spec import DYNAMIC, Port
 
+# What ONNX Runtime runs a model with, by the kind of device.
+_PROVIDERS = {"cpu": "CPUExecutionProvider"}
 _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(int8)": "int8",
@@ -44,7 +46,7 @@ class OnnxRuntime:
         return str(_package().__version__)
 
     def device_kinds(self) -> tuple[str, ...]:
-        return ("cpu",)
+        return tuple(_PROVIDERS)
 
     def open(self, file: ModelFile, threads: int, placement: Placement, options: Mapping[str, str]) -> OnnxModel:
         ort = _package()
@@ -68,7 +70,7 @@ class OnnxRuntime:
             source = content
             settings.add_session_config_entry("session.model_external_initializers_file_folder_path", "/")
         try:
-            session = ort.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(source, settings, providers=[_PROVIDERS[placement.kind]])
         except Exception as error:  # its exceptions have no base class of their own
             raise BackendError(f"ONNX Runtime cannot open '{file.path}': {error}") from error
         return OnnxModel(session, file.path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from servoir import log
 from servoir.backends.interface import Placement
 from servoir.backends.model_file import ModelFile
-from servoir.backends.native import NativeSubgraph, installed_plugin, load_native
+from servoir.backends.native import NativeSubgraph, device_name, installed_plugin, load_native
 from servoir.backends.options import read_options
 from servoir.errors import BackendError
 
@@ -33,11 +33,12 @@ class OpenCvDnn:
                 continue
             settings[key] = value
         backend = load()
+        device = device_name(placement)
         try:
             if file.content is None:
-                model = backend.open(file.path, settings)
+                model = backend.open(file.path, settings, device=device)
             else:
-                model = backend.open_in_memory([(file.path, file.content)], settings)
+                model = backend.open_in_memory([(file.path, file.content)], settings, device=device)
         except RuntimeError as error:
             raise BackendError(f"OpenCV DNN {backend.version} cannot open '{file.path}': {error}") from error
         return NativeSubgraph(model, file.path)

@@ -20,7 +20,7 @@ from servoir import settings
 from servoir.backends.external_data import content_without_links
 from servoir.backends.interface import Placement
 from servoir.backends.model_file import ModelFile, read_model_file, weights_path
-from servoir.backends.native import NativeSubgraph, installed_plugin, load_native, plugin_directory
+from servoir.backends.native import NativeSubgraph, device_name, installed_plugin, load_native, plugin_directory
 from servoir.backends.options import read_options
 from servoir.backends.recorded import PLACE, recorded_directories
 from servoir.errors import BackendError
@@ -43,7 +43,7 @@ class OpenVino:
 
     def open(self, file: ModelFile, threads: int, placement: Placement, options: Mapping[str, str]) -> NativeSubgraph:
         settings = {"threads": str(threads)}
-        device = "CPU"
+        device = device_name(placement)
         for key, value in read_options(options).items():
             if key == "precision_mode":
                 settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[value]

@@ -63,7 +63,7 @@ class Torch:
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # which is for those who make such files
                 if found == "torchscript":
-                    program = script.open_program(torch, source, file.path, inputs, outputs)
+                    program = script.open_program(torch, source, file.path, placement.kind, inputs, outputs)
                 elif inputs is not None or outputs is not None:
                     raise BackendError(
                         "the config_file has 'inputs' or 'outputs'; an exported program says them itself"

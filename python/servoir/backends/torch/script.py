@@ -32,12 +32,14 @@ _NUMBERS = {"IntType": "int64", "FloatType": "float64", "BoolType": "bool"}
 _KEEPING = {"prim::SetAttr", "prim::CallMethod", "prim::CallFunction", "prim::fork"}
 
 
-def open_program(torch: Any, source: Any, path: str, inputs: list[Port] | None, outputs: list[Port] | None) -> Program:
+def open_program(
+    torch: Any, source: Any, path: str, device: str, inputs: list[Port] | None, outputs: list[Port] | None
+) -> Program:
     with zipfile.ZipFile(source) as archive:
         samples = traced_inputs(archive)
     if not isinstance(source, str):
         source.seek(0)
-    module = torch.jit.load(source, map_location="cpu")
+    module = torch.jit.load(source, map_location=device)
     module.eval()
     schema = _schema(module, path)
     names = [argument.name for argument in schema.arguments[1:]]
