@@ -1,7 +1,8 @@
 """The element types of tensors, by the names that NumPy, models and REST use for them.
 
-They are in the order of their numbers in the core (cpp/src/tensor/dtype.h) and in the messages of the Predict call,
-which count from 1. What the core has besides these cannot be served yet.
+Their order is that of their numbers in the core (cpp/src/tensor/dtype.h) and in the messages of the Predict call
+(proto/ms_service.proto), which count from 1; tests compare all three. The core also has bfloat16, which neither NumPy
+nor the Predict call has.
 """
 
 from __future__ import annotations

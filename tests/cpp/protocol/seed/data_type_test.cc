@@ -2,15 +2,35 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <string>
+
 namespace servoir::seed {
 namespace {
 
+// The numbers of the file that clients make their messages from, by the names of the types here.
+std::map<std::string, std::uint64_t> published_numbers() {
+  std::ifstream file(SERVOIR_PROTO);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::regex line("MS_(\\w+) = (\\d+);");
+  std::map<std::string, std::uint64_t> numbers;
+  for (std::sregex_iterator found(text.begin(), text.end(), line); found != std::sregex_iterator(); ++found) {
+    std::string name = (*found)[1];
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    numbers[name == "string" ? "str" : name] = std::stoull((*found)[2]);
+  }
+  return numbers;
+}
+
 TEST(SeedDataType, NumbersBothWays) {
-  const std::pair<std::uint64_t, const char*> rows[] = {
-      {1, "bool"},  {2, "int8"},   {3, "uint8"},    {4, "int16"},    {5, "uint16"},   {6, "int32"}, {7, "uint32"},
-      {8, "int64"}, {9, "uint64"}, {10, "float16"}, {11, "float32"}, {12, "float64"}, {13, "str"},  {14, "bytes"},
-  };
-  for (const auto& [number, name] : rows) {
+  const std::map<std::string, std::uint64_t> published = published_numbers();
+  ASSERT_EQ(published.size(), kTypes.size() + 1);
+  for (const auto& [name, number] : published) {
+    if (name == "unknown") continue;
     const auto type = type_of_number(number);
     ASSERT_TRUE(type.has_value()) << number;
     EXPECT_EQ(name_of(*type), name);
