@@ -1,128 +1,8 @@
-// Calls of every shape, with handlers of the test's own: what a handler is shown, and what its client gets.
-#include "grpc/call.h"
-
-#include <gtest/gtest.h>
-
-#include <cstring>
-#include <functional>
-#include <string>
-#include <vector>
-
-#include "http/http2_connection.h"
-#include "support/grpc_client.h"
-#include "support/loop_fixture.h"
-#include "support/payload_of_text.h"
+// The request's side of a call: what a handler is shown, and when a call ends.
+#include "call_fixture.h"
 
 namespace servoir::grpc {
 namespace {
-
-// Takes a message into memory of its own, in place where it can; fails when it has come to a '!'.
-class PlacingSink final : public MessageSink {
- public:
-  PlacingSink(std::uint64_t bytes, std::vector<std::string>* log) : memory_(bytes, '\0'), log_(log) {}
-  Status feed(std::span<const std::byte> bytes) override {
-    const auto* text = reinterpret_cast<const char*>(bytes.data());
-    if (text == memory_.data() + filled_) {
-      in_place_ += bytes.size();
-    } else {
-      std::memmove(memory_.data() + filled_, text, bytes.size());
-    }
-    const std::string_view now(memory_.data() + filled_, bytes.size());
-    filled_ += bytes.size();
-    return now.find('!') == std::string_view::npos ? Status::Ok() : Status::InvalidArgument("there is a '!'");
-  }
-  std::span<std::byte> next_destination() const override {
-    auto* memory = reinterpret_cast<std::byte*>(const_cast<char*>(memory_.data()));
-    return {memory + filled_, memory_.size() - filled_};
-  }
-  void finish(Call& call) override {
-    log_->push_back(in_place_ > memory_.size() / 2 ? "in place" : "copied");
-    call.reply(payload(memory_));
-  }
-  void fail(Call& call, const Status& why) override { call.finish(why); }
-
- private:
-  std::string memory_;
-  std::size_t filled_ = 0;
-  std::size_t in_place_ = 0;
-  std::vector<std::string>* const log_;
-};
-
-// Does what the test says. All of it belongs to the loop's thread.
-class Scripted final : public Handler {
- public:
-  CallShape its_shape = CallShape::kUnary;
-  std::uint64_t largest = UINT64_MAX;
-  bool places = false;
-  std::function<void(Call&, std::string_view)> message = [](Call& call, std::string_view text) {
-    call.reply(payload(text));
-  };
-  std::function<void(Call&)> half_close;
-  std::function<void(Call&)> drained;
-  std::vector<std::string>* log = nullptr;
-
-  CallShape shape() const override { return its_shape; }
-  std::uint64_t max_message_bytes() const override { return largest; }
-  void on_message(Call& call, std::span<const std::byte> bytes) const override {
-    message(call, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  }
-  std::unique_ptr<MessageSink> open_sink(Call& call, std::uint64_t bytes) const override {
-    if (places) return std::make_unique<PlacingSink>(bytes, log);
-    return Handler::open_sink(call, bytes);
-  }
-  void on_half_close(Call& call) const override {
-    if (half_close) half_close(call);
-  }
-  void on_drained(Call& call) const override {
-    if (drained) drained(call);
-  }
-  void on_cancel(Call& /*call*/, const Status& why) const override {
-    log->push_back("cancelled: " + std::string(why.message()));
-  }
-};
-
-class GrpcCallTest : public LoopTest {
- protected:
-  // Before the first connection.
-  Scripted* serve(const std::string& path, CallShape shape = CallShape::kUnary) {
-    auto handler = std::make_unique<Scripted>();
-    handler->its_shape = shape;
-    handler->log = &log_;
-    Scripted* made = handler.get();
-    routes_.add(path, std::move(handler));
-    return made;
-  }
-  PlainClient connect_grpc(std::uint64_t max_message_bytes = 100U << 20U) {
-    auto context = std::make_shared<http::Http2Context>();
-    context->streams = make_call_factory({&routes_, max_message_bytes, "the_limit"});
-    return connect([&](ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream) {
-      return std::make_shared<http::Http2Connection>(set, std::move(socket), std::move(stream), 1, context);
-    });
-  }
-  // Until the handler has kept a call.
-  Call* kept_call() {
-    eventually([&] { return call_ != nullptr; }, "a call");
-    return call_;
-  }
-  // The messages of an answer, without their prefixes.
-  static std::vector<std::string> messages_of(const GrpcReply& reply) {
-    std::vector<std::string> all;
-    std::string_view rest(reply.data);
-    while (rest.size() >= kGrpcPrefixBytes) {
-      std::array<std::byte, kGrpcPrefixBytes> prefix;
-      std::memcpy(prefix.data(), rest.data(), prefix.size());
-      const std::size_t bytes = read_grpc_prefix(prefix).bytes;
-      all.emplace_back(rest.substr(kGrpcPrefixBytes, bytes));
-      rest.remove_prefix(std::min(rest.size(), kGrpcPrefixBytes + bytes));
-    }
-    return all;
-  }
-  static bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
-  Routes routes_;
-  std::vector<std::string> log_;
-  Call* call_ = nullptr;
-};
 
 TEST_F(GrpcCallTest, AUnaryCallTakesAMessageOfAnySizeInAnyPieces) {
   serve("/a.B/Echo");
@@ -179,18 +59,6 @@ TEST_F(GrpcCallTest, AHandlerMayTakeLessThanItsListener) {
   EXPECT_TRUE(has(reply.text(), "the_limit")) << reply.text();
 }
 
-TEST_F(GrpcCallTest, AnAnswerOverTheLimitIsAnError) {
-  serve("/a.B/Double")->message = [](Call& call, std::string_view text) {
-    call.reply(payload(std::string(text) + std::string(text)));
-  };
-  start();
-  GrpcClient client(connect_grpc(1000));
-  EXPECT_EQ(client.call("/a.B/Double", std::string(500, 'x')).status(), 0);
-  const GrpcReply reply = client.call("/a.B/Double", std::string(501, 'x'));
-  EXPECT_EQ(reply.status(), static_cast<int>(Code::kResourceExhausted));
-  EXPECT_TRUE(has(reply.text(), "the reply is larger than max (1002 vs. 1000)")) << reply.text();
-}
-
 TEST_F(GrpcCallTest, ALargeMessageIsReceivedWhereItsSinkWantsIt) {
   serve("/a.B/Place")->places = true;
   start();
@@ -216,55 +84,6 @@ TEST_F(GrpcCallTest, ASinkThatFailsEndsTheCallAtOnce) {
   const GrpcReply& reply = client.wait(stream);
   EXPECT_EQ(reply.status(), static_cast<int>(Code::kInvalidArgument)) << "without the rest of the message";
   EXPECT_EQ(reply.text(), "there is a '!'");
-}
-
-TEST_F(GrpcCallTest, AServerStreamSendsAnyNumberOfMessages) {
-  Scripted* handler = serve("/a.B/Count", CallShape::kServerStream);
-  handler->message = [](Call& call, std::string_view text) {
-    for (int i = 0; i < std::stoi(std::string(text)); ++i) call.send(payload("message " + std::to_string(i)));
-    call.finish(Status::Ok());
-    call.send(payload("after the end"));
-    call.finish(Status::Internal("after the end"));
-  };
-  start();
-  GrpcClient client(connect_grpc());
-  for (const int count : {0, 1, 50}) {
-    const GrpcReply reply = client.call("/a.B/Count", std::to_string(count));
-    EXPECT_EQ(reply.status(), 0) << reply.text();
-    const std::vector<std::string> messages = messages_of(reply);
-    ASSERT_EQ(messages.size(), static_cast<std::size_t>(count));
-    if (count > 0) {
-      EXPECT_EQ(messages.back(), "message " + std::to_string(count - 1));
-    }
-  }
-}
-
-TEST_F(GrpcCallTest, AServerStreamGoesOnWhenWhatItSentHasLeft) {
-  constexpr std::size_t kPiece = 200'000;
-  constexpr int kPieces = 60;
-  int sent = 0;
-  std::size_t most = 0;
-  Scripted* handler = serve("/a.B/Download", CallShape::kServerStream);
-  const auto send_on = [&](Call& call) {
-    while (sent < kPieces && call.unsent() < 2 * kPiece) {
-      call.send(payload(std::string(kPiece, static_cast<char>('a' + sent % 26))));
-      ++sent;
-      most = std::max(most, call.unsent());
-    }
-    if (sent == kPieces) call.finish(Status::Ok());
-  };
-  handler->message = [&](Call& call, std::string_view) { send_on(call); };
-  handler->drained = send_on;
-  start();
-  GrpcClient client(connect_grpc());
-  const GrpcReply reply = client.call("/a.B/Download", "go");
-  EXPECT_EQ(reply.status(), 0) << reply.text();
-  const std::vector<std::string> messages = messages_of(reply);
-  ASSERT_EQ(messages.size(), static_cast<std::size_t>(kPieces));
-  for (int i = 0; i < kPieces; ++i) {
-    EXPECT_TRUE(messages[static_cast<std::size_t>(i)] == std::string(kPiece, static_cast<char>('a' + i % 26))) << i;
-  }
-  loop_.run_and_wait([&] { EXPECT_LT(most, 4 * kPiece) << "no more was held than the handler wanted"; });
 }
 
 TEST_F(GrpcCallTest, ABidirectionalCallAnswersEachMessageAsItComes) {
@@ -318,32 +137,6 @@ TEST_F(GrpcCallTest, APausedCallStopsItsClientByTheWindow) {
   loop_.run_and_wait([&] { call_->resume_input(); });
   EXPECT_EQ(client.wait(stream).status(), 0);
   loop_.run_and_wait([&] { EXPECT_EQ(got, kCount * kMessage); });
-}
-
-TEST_F(GrpcCallTest, AnAnswerThatNobodyReadsKeepsNoMoreMemoryThanItHasBytes) {
-  const std::unique_ptr<Arena> arena = Arena::create(64U << 20U).value();
-  // A row of a batch of 64.
-  constexpr std::uint64_t kRow = 200'000;
-  TensorRef row;
-  row.block = arena->allocate(64 * kRow).value();
-  row.offset = row.block->offset() + 7 * kRow;
-  row.bytes = kRow;
-  for (std::uint64_t i = 0; i < kRow; ++i) row.data()[i] = static_cast<std::byte>(i * 7 + i / 999);
-  const std::string text(reinterpret_cast<const char*>(row.data()), kRow);
-  serve("/a.B/Row")->message = [&](Call& call, std::string_view) {
-    Payload answer;
-    answer.append(row);
-    row = TensorRef();
-    call.reply(std::move(answer));
-  };
-  start({std::chrono::milliseconds(5), 100'000, 100'000});
-  GrpcClient client(connect_grpc(), false);
-  const std::int32_t stream = client.start("/a.B/Row", GrpcClient::framed("x"));
-  client.run_until([&] { return client.reply(stream).data.size() > 60'000; });  // all that its window has room for
-  eventually([&] { return arena->usage().in_use < 2 * kRow; }, "the batch's memory back");
-  client.open_windows(stream, 1 << 20);
-  EXPECT_TRUE(client.wait(stream).message() == text);
-  eventually([&] { return arena->usage().in_use == 0; }, "all of it back");
 }
 
 TEST_F(GrpcCallTest, ShowsTheClientsOwnHeaders) {
@@ -418,29 +211,6 @@ TEST_F(GrpcCallTest, ACallThatIsHeldOutlivesItsConnection) {
     call->finish(Status::Ok());
     call->let_go();
   });
-}
-
-TEST_F(GrpcCallTest, AUnaryAnswerWaitsForTheEndOfItsRequestAndAnErrorDoesNot) {
-  serve("/a.B/Echo")->message = [](Call& call, std::string_view text) {
-    if (text == "bad") {
-      call.finish(Status::InvalidArgument("bad"));
-    } else {
-      call.reply(payload(text));
-    }
-  };
-  start();
-  GrpcClient client(connect_grpc());
-  const std::int32_t open = client.start("/a.B/Echo", GrpcClient::framed("good"), {}, true);
-  const std::int32_t other = client.start("/a.B/Echo", GrpcClient::framed("other"));
-  EXPECT_EQ(client.wait(other).message(), "other");
-  EXPECT_TRUE(client.reply(open).headers.empty()) << "something may still follow its message";
-  client.add(open, "", true);
-  EXPECT_EQ(client.wait(open).message(), "good");
-  const std::int32_t short_of = client.start("/a.B/Echo", GrpcClient::framed("cut").substr(0, 6));
-  EXPECT_TRUE(has(client.wait(short_of).text(), "the call ended inside its message: 1 of 3 bytes came"))
-      << client.reply(short_of).text();
-  const std::int32_t empty = client.start("/a.B/Echo", "");
-  EXPECT_EQ(client.wait(empty).text(), "the call ended without a message");
 }
 
 TEST_F(GrpcCallTest, EndsACallWhoseMessageDoesNotGoOn) {
