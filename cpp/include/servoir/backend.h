@@ -49,8 +49,8 @@ extern "C" {
 #define SERVOIR_INTERNAL 13u
 
 /* Element types. The numbers belong to this interface and never change. Values are in the machine's own byte order.
- * There are no texts: their elements differ in length, and OpenVINO, whose models may have them, gives C programs no way
- * to read them. A plug-in refuses a model that has some. */
+ * There are no texts: their elements differ in length, and OpenVINO, whose models may have them, gives C programs no
+ * way to read them. A plug-in refuses a model that has some. */
 #define SERVOIR_UNKNOWN_TYPE 0u
 #define SERVOIR_BOOL 1u
 #define SERVOIR_INT8 2u

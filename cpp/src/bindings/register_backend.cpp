@@ -165,8 +165,7 @@ void register_backend(py::module_& m) {
       .def_property_readonly("warning", [](const NativeBackend& self) { return self.search().warning; })
       .def("open", &open, py::arg("path"), py::arg("options"), py::kw_only(), py::arg("device"),
            py::arg("companions") = std::vector<std::string>{}, py::call_guard<py::gil_scoped_release>())
-      .def("open_in_memory", &open_in_memory, py::arg("files"), py::arg("options"), py::kw_only(),
-           py::arg("device"));
+      .def("open_in_memory", &open_in_memory, py::arg("files"), py::arg("options"), py::kw_only(), py::arg("device"));
 }
 
 }  // namespace servoir::bindings

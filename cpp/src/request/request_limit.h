@@ -42,7 +42,8 @@ class RequestLimit {
   alignas(64) std::atomic<std::uint64_t> taken_{0};
 };
 
-// The requests of a servable that wait; its versions share it. On a cache line of its own, because every request writes.
+// The requests of a servable that wait; its versions share it. On a cache line of its own, because every request
+// writes.
 struct alignas(64) WaitingRequests {
   std::atomic<std::uint64_t> count{0};
   std::atomic<std::uint64_t> bytes{0};  // of those that have much
