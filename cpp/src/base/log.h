@@ -36,8 +36,8 @@ void log_write_file(std::string record);
 // `file` is a source path; only its last component is printed.
 void log_write(LogLevel level, std::string_view file, int line, std::string_view text);
 
-// A record was left out by whoever was about to log it, because there are too many of its kind. What standard error
-// does not take is counted by itself.
+// Counts a record that the caller has left out because there are too many of its kind. Records that standard error
+// does not take are counted without this.
 void log_count_left_out();
 // How many records of this process were left out so far.
 [[nodiscard]] std::uint64_t log_left_out();

@@ -11,7 +11,7 @@
 namespace servoir {
 namespace {
 
-// A reader may be behind for a moment; it is waited for so long, but not again until it has read on.
+// How long a reader that lags is waited for. It is not waited for again until it has read on.
 constexpr int kPatienceMs = 50;
 
 }  // namespace

@@ -1,5 +1,5 @@
-// StandardError: writes records to standard error without waiting for whoever reads it. A pipe that nobody reads is
-// full at some time, and whoever writes to it then would stand still.
+// StandardError: writes records to standard error without waiting for its reader. A pipe that nobody reads fills up,
+// and a thread that writes to it then would stand still.
 //
 // Belongs to one thread at a time.
 #pragma once

@@ -1,11 +1,11 @@
 // FunctionRunner: runs the tasks of a worker's Python stages.
 //
 // A function gets arrays that lie on the arena, in a view that is private to the worker (worker/private_view.h). They
-// are good until the batch is answered; the memory stays mapped, so an array that a function keeps longer shows other
-// data then, but never crashes; that is said once in the log. What it changes in place comes into the arena when the
-// batch is done, so later stages that use the same value see it, and whoever runs the batch again does not. A function
-// that was seen to change its inputs gets copies from then on, which are cheaper than the page faults; so do the
-// instances of a call that is made again.
+// hold until the batch is answered. The memory stays mapped, so an array that a function keeps longer shows other data
+// then, but never crashes; the log says so once. What the function changes in place comes into the arena when the
+// batch is done, so later stages that use the same value see the change, and a second run of the batch does not. A
+// function that was seen to change its inputs gets copies from then on, which are cheaper than the page faults; so do
+// the instances of a call that is made again.
 //
 // docs/servables.md has what a function returns, and what that means for each instance. In short: without batching
 // there is one call and one result for each instance; with it one call for a tuple of instances, and a generator, list

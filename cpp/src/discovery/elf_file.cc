@@ -46,7 +46,7 @@ std::string machine_name(unsigned machine) {
   }
 }
 
-// A file and its size; what is asked for beyond its end means that it is truncated.
+// A file and its size. A reference beyond its end means that the file is truncated.
 class ElfReader {
  public:
   ElfReader(int fd, std::uint64_t size) : fd_(fd), size_(size) {}

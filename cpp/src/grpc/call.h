@@ -69,7 +69,7 @@ class Call final : public http::Stream {
   // still shown.
   void pause_input() { input_paused_ = true; }
   void resume_input();
-  // Somebody works on the call on other threads: until let_go() it exists, even when its client has gone.
+  // The call is in use on other threads: until let_go() it exists, even when its client has gone.
   void hold();
   void let_go();  // may be the end of this object
   [[nodiscard]] bool is_held() const { return held_ > 0; }
@@ -157,7 +157,7 @@ class Call final : public http::Stream {
   http::HeaderList metadata_;
   std::vector<std::pair<std::string, std::string>> answer_header_;
   Clock::time_point deadline_ = Clock::time_point::max();
-  std::unique_ptr<Timer> deadline_timer_;  // of streams; whoever answers a unary call minds its deadline
+  std::unique_ptr<Timer> deadline_timer_;  // of streams; the code that answers a unary call minds its deadline
   std::vector<std::byte> collected_;
   std::unique_ptr<MessageSink> sink_;
   // Messages of the answer, from first_message_ on; prefix_sent_ is of the first.

@@ -63,7 +63,7 @@ class Exchange {
   // on_drained().
   [[nodiscard]] virtual std::size_t unsent() const = 0;
 
-  // Somebody works on the exchange on other threads: until let_go() it exists, even when its client has gone.
+  // The exchange is in use on other threads: until let_go() it exists, even when its client has gone.
   virtual void hold() = 0;
   virtual void let_go() = 0;  // may be the end of this object
   // Whether the client still waits for the answer, or for more of it.
@@ -71,7 +71,7 @@ class Exchange {
   [[nodiscard]] virtual EventLoop* loop() const = 0;
   // What the requests of the same connection may have together, until they are answered.
   [[nodiscard]] virtual MemoryBudget* request_budget() = 0;
-  // The handler's own; let go of with the exchange.
+  // Belongs to the handler; released with the exchange.
   std::shared_ptr<void> state;
 
  protected:

@@ -2,7 +2,7 @@
 //
 // The route is chosen when a request's header is complete, so that a handler may take the body as it comes. Requests
 // that are sent ahead (pipelining) wait in a bounded buffer. A client that has ended its side of the connection gets
-// the answers to what it has sent; one that has gone cancels its request, which shows in a reset.
+// the answers to what it has sent; a client that has gone, which shows in a reset, cancels its request.
 #pragma once
 
 #include <cstddef>

@@ -161,7 +161,7 @@ Http1Parser::Step Http1Parser::read(std::span<const std::byte> bytes, std::size_
     return Step::kFailed;
   }
   if (message_->is_header_done() && !message_->head_seen) {
-    // Nobody could tell where the body ends; it must not be taken for the next request.
+    // There is no telling where the body ends, and it must not be taken for the next request.
     if (message_->transfer_coding) {
       failure_status_ = 501;
       failure_ = Status::Unimplemented("the transfer-encoding is '" + *message_->transfer_coding +

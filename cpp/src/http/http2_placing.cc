@@ -17,7 +17,7 @@ std::size_t Http2Placing::plan(const Http2Input& input, std::span<iovec> places,
   if (target.destination.size() < kLeastPlaced) return 0;
   places = places.first(std::min(places.size(), kMostPlaces));
 
-  // Of the streams in this input: what of their destinations is taken.
+  // Of the streams in this input: how much of their destinations is taken.
   struct Taken {
     std::int32_t stream;
     std::span<std::byte> left;

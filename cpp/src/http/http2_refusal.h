@@ -1,8 +1,8 @@
 // Http2Refusal: the server's side of a connection on which a client speaks HTTP/2 to a port that does not.
 //
-// An answer in HTTP/1.1 is of no use there: clients show nothing of its text. So each request is answered in the
-// client's own protocol, for gRPC with its kind of status, and the connection ends when that has been sent.
-// Belongs to one connection.
+// An answer in HTTP/1.1 would not help: clients show nothing of its text. So each request is answered in the client's
+// own protocol, for gRPC with its kind of status, and the connection ends when that has been sent. Belongs to one
+// connection.
 #pragma once
 
 #include <nghttp2/nghttp2.h>

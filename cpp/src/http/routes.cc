@@ -10,7 +10,7 @@ bool takes(std::string_view route, std::string_view method) {
   return route == method || (route == "GET" && method == "HEAD");
 }
 
-// For a table without a fallback, whose families' forms are not for paths of nobody.
+// For a table without a fallback: a path that belongs to no family has no family's form of errors.
 class PlainErrors final : public ErrorWriter {
  public:
   int write(const Status& error, Payload* body) const override {

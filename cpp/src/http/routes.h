@@ -1,8 +1,8 @@
 // Routes: the table of a server's HTTP routes. Filled before the first connection; any thread may read it then.
 //
 // A pattern is a path whose segments may be placeholders: "/v2/models/{model}/infer". A placeholder stands for exactly
-// one segment, which is not empty. Where several patterns fit a path, the one that was added first is taken. What no
-// pattern fits belongs to the fallback, a handler that reads paths by itself.
+// one segment, which is not empty. Where several patterns fit a path, the first that was added is taken. A path that
+// fits no pattern belongs to the fallback, a handler that reads paths by itself.
 #pragma once
 
 #include <array>

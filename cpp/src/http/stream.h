@@ -1,7 +1,7 @@
 // Stream: one stream of an HTTP/2 session, that is one request and its answer. StreamHost: what it asks of the session.
 //
 // The session owns its streams and reuses one for a later request once it is idle. It has checked the sizes of headers
-// and knows the flow control; what the bytes mean is the stream's own affair. Everything here runs in the thread of the
+// and knows the flow control; only the stream knows what the bytes mean. Everything here runs in the thread of the
 // connection's loop.
 #pragma once
 
@@ -79,8 +79,8 @@ class Stream {
   // Where the next DATA bytes will be copied to, if that is known: they may be received there.
   [[nodiscard]] virtual std::span<std::byte> next_destination() const = 0;
 
-  // The answer's body: what of it is there, whether more will come, its next `bytes` bytes, the fields after it (at
-  // most kMostTrailers; returns how many).
+  // The answer's body: how many of its bytes are there, whether more will come, its next `bytes` bytes, and the fields
+  // after it (at most kMostTrailers; returns how many).
   static constexpr std::size_t kMostTrailers = 8;
   [[nodiscard]] virtual std::size_t body_left() const = 0;
   [[nodiscard]] virtual bool body_is_complete() const = 0;

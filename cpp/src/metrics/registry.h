@@ -1,4 +1,4 @@
-// Registry: the figures that there are, found by name and labels, for whoever shows them.
+// Registry: all figures, found by name and labels, for the code that shows them.
 //
 // A figure is a member of the object that counts it (counter.h, histogram.h). It is listed from its construction to its
 // destruction, so the figures of a servable go with the servable. A server has one registry, which outlives all figures

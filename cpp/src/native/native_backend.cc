@@ -62,8 +62,8 @@ void put(const Tensor& tensor, servoir_buffer* buffer) {
   std::copy(tensor.shape.dims.begin(), tensor.shape.dims.end(), buffer->dims);
 }
 
-// NumPy and the clients have no bfloat16, so such a tensor is float32 outside of the plug-in. These two make the one of
-// the other. A tensor without elements has a place in memory all the same.
+// NumPy and the clients have no bfloat16, so such a tensor is float32 outside of the plug-in. These two functions
+// convert between the types. A tensor without elements still has a valid pointer.
 void round_to_bfloat16(servoir_buffer* tensor, std::vector<std::uint16_t>* memory) {
   const auto* from = static_cast<const float*>(tensor->data);
   const std::size_t count = tensor->bytes / sizeof(float);

@@ -102,7 +102,7 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   FdWatch watch_;
   const std::unique_ptr<ByteStream> stream_;
   const std::uint32_t listener_;
-  std::shared_ptr<MemoryBudget> request_budget_;  // null until somebody asks for it: most connections are idle
+  std::shared_ptr<MemoryBudget> request_budget_;  // null until it is asked for: most connections are idle
   OutputQueue output_;
   Pace input_pace_;
   std::uint32_t patience_ = 0;      // sweeps without progress after which a peer that owes something is given up

@@ -47,7 +47,7 @@ class Listener {
   class Acceptor;
   std::vector<std::shared_ptr<Acceptor>> acceptors_;
   const Address bound_;
-  ino_t inode_ = 0;  // of the Unix socket's file: another one that has taken its place is left alone
+  ino_t inode_ = 0;  // of the Unix socket's file: a file that has replaced it is left alone
 };
 
 }  // namespace servoir

@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t kRecord = 16384;  // most plain bytes of a TLS record, RFC 8446 section 5.1
 constexpr std::chrono::seconds kLogEvery{10};
 
-// A server has nobody who could be asked for a password.
+// There is no one at a server to ask for a password.
 int no_password(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
   *static_cast<bool*>(asked) = true;
   return 0;
@@ -110,7 +110,7 @@ class TlsStream final : public ByteStream {
   IoResult write(std::span<const iovec> pieces) override;
   void end_output() override;
   [[nodiscard]] bool short_read_is_last() const override { return drained_; }
-  // Part of a record may be there as well, which is of no use before the rest has come.
+  // Part of a record may be there as well; it cannot be used before the rest has come.
   [[nodiscard]] bool has_input() const override { return over_ || (!drained_ && SSL_has_pending(ssl_.get()) == 1); }
 
  private:
@@ -219,7 +219,7 @@ IoResult TlsStream::read(std::span<const iovec> pieces) {
       // A read that has to send first (the answer to a key update) keeps what has already been received for later.
       drained_ = result.state == IoResult::State::kWouldBlock && !result.other_way;
       over_ = result.state != IoResult::State::kWouldBlock;
-      // What came before the end is told first; the next read meets the end again.
+      // What came before the end is returned first; the next read meets the end again.
       if (total > 0) return {IoResult::State::kOk, total, 0};
       return result;
     }

@@ -18,8 +18,8 @@ namespace {
 constexpr std::size_t kMost = 1U << 20U;
 constexpr std::size_t kBits = 64;
 
-// Held while the process forks: otherwise a number could be closed, and given to somebody else, between its way out of
-// the list and the fork.
+// Held while the process forks: otherwise a number could be closed, and reused for another file, after it has left the
+// list and before the fork.
 constinit Mutex g_mutex;
 // A bit for each number, so that the child needs no memory of its own to go through them.
 constinit std::array<std::uint64_t, kMost / kBits> g_watched SERVOIR_GUARDED_BY(g_mutex){};

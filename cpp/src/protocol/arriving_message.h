@@ -1,8 +1,9 @@
 // ArrivingMessage: how much of a message that comes in pieces is still to come, and how much memory it may reserve for
 // that.
 //
-// Where the budget for announcements allows it, for all that the message announces. Otherwise room grows with what has
-// come: whoever needs it begins with a little, and doubles it each time that it is full. Belongs to one I/O thread.
+// Where the budget for announcements allows it, this is all that the message announces. Otherwise the memory grows
+// with what has come: the reader begins with a little and doubles it each time that it is full. Belongs to one I/O
+// thread.
 #pragma once
 
 #include <algorithm>

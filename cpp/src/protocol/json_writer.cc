@@ -217,7 +217,7 @@ void JsonWriter::base64(std::span<const std::byte> rest) {
 }
 
 void JsonWriter::tensor(const TensorRef& value) {
-  // Shapes come from workers; one that does not fit its bytes must not lead beyond them.
+  // Shapes come from workers. A shape that does not fit its bytes must not make this read beyond them.
   if (const auto bytes = value.shape.byte_size(value.dtype);
       is_text(value.dtype) ? !may_be_texts(value.shape, value.bytes) : !(bytes.ok() && *bytes == value.bytes)) {
     raw("null");

@@ -134,7 +134,7 @@ class WireReader {
 }
 // Of a field's tag.
 [[nodiscard]] inline std::uint64_t tag_bytes(std::uint32_t number) { return varint_bytes(std::uint64_t{number} << 3U); }
-// Of whole fields: one of `body` bytes with its length before it, and one that is a number.
+// Of a whole field: of `body` bytes with their length before them, or of a number.
 [[nodiscard]] inline std::uint64_t delimited_bytes(std::uint32_t number, std::uint64_t body) {
   return tag_bytes(number) + varint_bytes(body) + body;
 }

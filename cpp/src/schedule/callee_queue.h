@@ -1,7 +1,7 @@
 // CalleeQueue: the instances that wait for one callee, by the priority of their requests.
 //
 // The lowest number that waits begins the next batch, which is filled up with instances of other priorities that may
-// share it. A priority that enough batches of lower numbers have passed comes first for once, so none waits for ever.
+// share it. A priority that enough batches of lower numbers have overtaken comes first once, so none waits for ever.
 // It is used under its scheduler's lock only.
 #pragma once
 

@@ -1,8 +1,8 @@
 // GroupQueue: the instances of one priority that wait for one callee, grouped by what may share a batch.
 //
 // A group holds spans whose inputs agree in dtype and shape (and, for inputs of a model that have no batch dimension,
-// in content). Spans, and groups by their first span, are kept in the order of their turns, so that whoever's turn it
-// is begins the next batch. It is used under its scheduler's lock only.
+// in content). Spans, and groups by their first span, are kept in the order of their turns, so that the sender whose
+// turn it is begins the next batch. It is used under its scheduler's lock only.
 #pragma once
 
 #include <algorithm>

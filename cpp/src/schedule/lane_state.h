@@ -74,8 +74,8 @@ struct LaneState {
     }
     return nullptr;
   }
-  // A lane that waits for a call to be answered, or for room, cannot start the tasks that follow; one that may be about
-  // to die would not come to them.
+  // A lane that waits for a call to be answered, or for room, cannot start the tasks that follow; a lane that may be
+  // about to die would not reach them.
   [[nodiscard]] bool blocked() const {
     return wish || (!tasks.empty() && (!tasks.front().calls.empty() || tasks.front().deaths > 0));
   }

@@ -17,9 +17,9 @@ constexpr std::uint64_t kRoomDecay = 16;
 constexpr std::uint64_t kMostRoom = 16ULL << 20U;
 constexpr std::uint64_t kMostRoomPart = 16;
 constexpr std::uint64_t kLeastRoom = 4096;
-// What finds no room waits for so long after the first that found none, or after the arena was last seen to be less
-// full by this part of what is wanted: what has ended lately may not have been sent yet. Whatever comes later is
-// refused at once until something finds room again, so that those who do not read their answers stop nobody.
+// A batch that finds no room waits for this time after the first that found none, or after the arena was last seen to
+// be less full by this part of what is wanted: answers that are ready may not have been sent yet. Later batches are
+// refused at once until one finds room again, so that clients who do not read their answers hold up nobody else.
 constexpr std::chrono::seconds kUnsent{1};
 constexpr std::uint64_t kMovedPart = 16;
 constexpr std::uint64_t kMovedBytes = 65536;

@@ -1,11 +1,12 @@
 // Rounds: fair queueing among the senders (connections) whose instances wait for one callee with the same priority.
 //
-// In each round every sender has a turn of a few instances. What is queued gets the round of its sender's next turn:
-// so one who has queued thousands waits after one who has queued a few, and what a sender queues within its turn stays
-// together and in its order. (It is start-time fair queueing, by Goyal, Vin and Cheng, 1996, with turns for packets.)
+// In each round every sender has a turn of a few instances. An instance gets the round of its sender's next turn: so a
+// sender that has queued thousands waits after a sender that has queued a few, and what a sender queues within its
+// turn stays together and in order. (It is start-time fair queueing, by Goyal, Vin and Cheng, 1996, with turns for
+// packets.)
 //
-// A round ends when an instance of the next is run, or after so many batches: otherwise senders that are ever new
-// could hold one round open for ever, and so keep away all that waits for a later one.
+// A round ends when an instance of the next is run, or after so many batches: otherwise a stream of new senders could
+// hold one round open for ever, and all that waits for a later round would never run.
 //
 // It is used under its scheduler's lock only.
 #pragma once

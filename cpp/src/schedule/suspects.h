@@ -1,6 +1,6 @@
 // Suspects: the instances of a callee with which a worker has died.
 //
-// A batch that a worker died with is run again in halves, and an instance alone at last, each part as a batch of its
+// A batch that a worker died with is run again in halves, down to the single instance, each part as a batch of its
 // own, so that only the instance that ends workers gets the error. An instance is guilty when its worker ran nothing
 // else and died by itself, or when it is the second worker that died with it. The content of such an instance is
 // remembered for a while: when it comes again it costs no worker. It is used under its scheduler's lock only.

@@ -39,7 +39,8 @@ class AnswerRelay {
   void need_pump();
   // Hands the answer to a call to its receiver in the loop; at once when called there. The call must live until then.
   void deliver(const AnswerReceiver* receiver, void* call, std::shared_ptr<Request> request, bool last);
-  // Once the loop has stopped: hands over what is on the way, so that nothing that waits for an answer waits for ever.
+  // Once the loop has stopped: hands over the answers that are on their way, so that nobody waits for one of them for
+  // ever.
   void finish();
 
  private:

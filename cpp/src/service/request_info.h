@@ -1,4 +1,4 @@
-// What a client may say of its request besides the request itself: in headers of HTTP, in metadata of gRPC.
+// What a client may say about its request in headers of HTTP or metadata of gRPC.
 //
 //   x-request-id   its own name for the request; the answer repeats it
 //   traceparent    W3C Trace Context

@@ -1,5 +1,5 @@
-// What fails as a batch is run again in parts, down to the single row: so only the guilty rows fail, whoever shared the
-// batch with them. For models and functions alike.
+// Rows that fail as a batch are run again in parts, down to the single row, so that only the guilty rows fail. For
+// models and functions alike.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@ namespace servoir {
 // Why a run of some rows failed.
 struct Failed {
   Status status;  // Ok: it did not
-  // Some of the rows may have caused it, and others be innocent. False: to run them again is of no use, or not allowed.
+  // Some of the rows may have caused it, and others be innocent. False: running them again would not help, or is not
+  // allowed.
   bool may_be_some = false;
-  // This many rows, the first ones, have their results all the same; the run broke off at the one that comes after
-  // them.
+  // How many rows, from the first on, have their results nevertheless; the run broke off at the row after them.
   std::uint32_t done = 0;
 };
 

@@ -4,8 +4,8 @@
 // done, another worker runs the batch again, and must find the inputs as they were. So functions are given a second
 // mapping of the arena, which is private to this process: it shows the arena's pages, and the first write to a page
 // makes a copy of that page, by the kernel. Once the batch is done, settle() brings the changes into the arena and
-// gives the copies up. Whoever only reads pays for a look at a counter: of the page faults of this process, of which
-// each such copy is one.
+// gives the copies up. A function that only reads costs a look at one counter: that of the page faults of this
+// process, since each such copy is one.
 //
 // Used by the function lane's thread. The mapping stays for the life of the process, for arrays on it may be kept.
 #pragma once
@@ -36,7 +36,7 @@ class PrivateView {
   // As ArenaView::resolve().
   [[nodiscard]] Result<std::byte*> resolve(std::uint64_t offset, std::uint64_t bytes) const;
 
-  // changed() tells of writes from now on.
+  // From now on changed() says whether something was written.
   void watch();
   // Whether something may have been written since watch(). False is certain.
   [[nodiscard]] bool changed() const;

@@ -2,8 +2,8 @@
 //
 // A room is memory that others have used before, so what a model leaves as it was may be another client's values. A
 // mark is put into each room before a run and looked for afterwards. Usually it is a few bytes at the end of a room,
-// which costs nothing to speak of. In a debug mode it fills rooms, and a room passes only if no part of the mark is
-// left. Marks are random, and where one is found the batch is run again with the other mark, of which every bit is
+// which costs next to nothing. In a debug mode it fills rooms, and a room passes only if no part of the mark is left.
+// Marks are random, and where one is found the batch is run again with the other mark, of which every bit is
 // different: so no result looks like an unwritten room.
 //
 // A RoomMarks is not changed after it was made; any thread may use it.

@@ -1,8 +1,8 @@
 // ServerWatch: ends this process at once when the server is gone.
 //
 // A thread of its own waits for the other end of the control socket to close, so that a worker ends however its server
-// ended, whatever this process is doing (a function that never returns and holds the interpreter, a long inference). It
-// takes nothing from the socket: the messages are for whoever reads it.
+// ended, whatever this process is doing (a function that never returns and holds the interpreter, a long inference).
+// It takes nothing from the socket: the messages are for the thread that reads them.
 #pragma once
 
 #include <memory>

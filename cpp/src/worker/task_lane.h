@@ -35,8 +35,9 @@ class TaskLane final : public RoomSource {
  public:
   explicit TaskLane(std::unique_ptr<WorkerLane> lane) : lane_(std::move(lane)) {}
 
-  // The next task to run, into *task. False after stop(), when timeout_ms (< 0: none) has passed, or after interrupt().
-  // An error means that the server and this worker do not understand each other: the lane is of no use any more.
+  // The next task to run, into *task. False after stop(), when timeout_ms (< 0: none) has passed, or after
+  // interrupt(). An error means that the server and this worker do not understand each other: the lane cannot be used
+  // any more.
   [[nodiscard]] Result<bool> next(RunTask* task, int timeout_ms);
   // Each task is answered once. Error texts that do not fit the ring are cut.
   [[nodiscard]] Status done(const RowsResult& result);

@@ -1,6 +1,6 @@
 """What there is of a backend on this machine, for people to look at: see `servoir doctor`.
 
-Everything is loaded in processes of its own, so that nothing that is broken can hurt the one that asks.
+Everything is loaded in processes of its own, so that nothing broken can hurt the process that asks.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _examine_package(backend: str, package: str, devices: Sequence[str]) -> Exam
         elif first_good is None:
             first_good = place
     if first_good is None and own is not None and not last:
-        # Why it is of no use is among the refused.
+        # The reason why it cannot be used is among the refused.
         root = os.path.join(own.site, package)
         return Examination(
             backend, _installed_version(package, own.site), root, problem=refused[-1].reason, refused=refused

@@ -1,7 +1,7 @@
 """What native backends share: where their plug-ins are, how they are loaded, and a model that a plug-in has opened.
 
-A plug-in, and its runtime's libraries, are loaded by the program servoir_trial_load first, in a process of its own, so
-that one that crashes or hangs is refused like one that is missing. SERVOIR_TRIAL_SECONDS says how long that may take.
+A plug-in, and its runtime's libraries, are first loaded by the program servoir_trial_load, in a process of its own, so
+that a library that crashes or hangs is refused like a missing one. SERVOIR_TRIAL_SECONDS says how long that may take.
 """
 
 from __future__ import annotations

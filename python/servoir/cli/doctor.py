@@ -11,8 +11,8 @@ With --json the same on standard output:
                  "encrypted": bool, "run_by": str | null, "refusals": [str]}
 
 `backends` of a model are those that could run it, in the order in which they are tried, `usable` those of them that are
-there. `run_by` is the one that has opened its files, with its version, `refusals` why others before it could not. Files
-that are encrypted are not opened. The structure only ever grows.
+there. `run_by` is the backend that has opened its files, with its version, `refusals` why others before it could not.
+Files that are encrypted are not opened. The structure only ever grows.
 """
 
 from __future__ import annotations

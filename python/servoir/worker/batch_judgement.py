@@ -1,4 +1,4 @@
-"""What the trial batches of a model tell of each of its outputs: see batch_trial.py."""
+"""What the trial batches of a model show about each of its outputs: see batch_trial.py."""
 
 from __future__ import annotations
 

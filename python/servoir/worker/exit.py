@@ -64,7 +64,7 @@ class WorkerExit:
             else:
                 log.error("the server sent a message that is none of its: %s", message.kind)
         if not is_open:
-            os._exit(LOST_SERVER)  # the server is gone, nobody wants an answer
+            os._exit(LOST_SERVER)  # the server is gone, and nobody waits for an answer
 
     def _read_signals(self) -> None:
         numbers = self._signals.recv(64)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 Tell: TypeAlias = Callable[[str | None], None]
-TRIAL_SECONDS = 120.0  # after which a trial is taken for one that will not end
+TRIAL_SECONDS = 120.0  # after which a trial counts as one that hangs
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class ServedVersion:
         self._withdraw(self.reason)
 
     def give_up(self) -> None:
-        """Takes it that nobody wants the version any more, because its workers were ended by others."""
+        """The version is taken for unwanted from now on, because its workers were ended from outside."""
         self.wanted = False
         self._withdraw(f"its workers were ended ({self._last_end})")
 

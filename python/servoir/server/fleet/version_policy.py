@@ -50,7 +50,7 @@ class ActionKind(enum.Enum):
     ADD_FUNCTION_WORKERS = "add function workers"  # make and start the workers that run Python stages only
     RESTART = "restart"  # start a process for the worker whose time has come
     SUSPEND = "suspend"  # refuse requests until a worker is ready again
-    GIVE_UP = "give up"  # the workers were ended by others: take it that nobody wants the version any more
+    GIVE_UP = "give up"  # the workers were ended from outside: the version is taken for unwanted
     END = "end"  # tell all workers of the version to exit
     STOP = "stop"  # stop the server: no version can serve any more
 

@@ -43,8 +43,8 @@ class ProcessExit:
     signalled: int | None = None  # the signal that the process said it was sent
     log_path: str = ""  # of the file that it wrote to; empty: it wrote to standard error
     tail: str = ""  # the last lines that it wrote
-    by_request: bool = False  # it died of an instance that is known to end workers, or may be one that does
-    lacked_descriptors: bool = False  # it was not started for want of descriptors in the server
+    by_request: bool = False  # an instance that ends workers, or may do so, has caused the death
+    lacked_descriptors: bool = False  # it was not started because the server had no descriptors left
 
     @property
     def by_others(self) -> bool:
@@ -54,7 +54,7 @@ class ProcessExit:
 
     @property
     def by_itself(self) -> bool:
-        """Whether the process crashed, or exited with an error: nobody else has ended it, as far as is known."""
+        """Whether the process crashed, or exited with an error: as far as is known it was not ended from outside."""
         by_signals = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
         from_outside = by_signals | {LOST_SERVER}
         ended_by_itself = self.code is not None and self.code != 0 and self.code not in from_outside
