@@ -21,7 +21,7 @@ void append_copied(Payload body, OutputQueue* out) {
 
 }  // namespace
 
-Http1Connection::Http1Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream,
+Http1Connection::Http1Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> stream,
                                  std::uint32_t listener, std::shared_ptr<const Http1Context> context)
     : Connection(set, std::move(socket), std::move(stream), listener),
       context_(std::move(context)),

@@ -35,7 +35,7 @@ struct Http1Context {
 
 class Http1Connection final : public Connection, private Exchange {
  public:
-  Http1Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener,
+  Http1Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener,
                   std::shared_ptr<const Http1Context> context);
 
  protected:

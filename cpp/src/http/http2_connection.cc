@@ -250,7 +250,7 @@ struct Http2Connection::Callbacks {
   };
 };
 
-Http2Connection::Http2Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> bytes,
+Http2Connection::Http2Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> bytes,
                                  std::uint32_t listener, std::shared_ptr<const Http2Context> context)
     : Connection(set, std::move(socket), std::move(bytes), listener), context_(std::move(context)) {}
 

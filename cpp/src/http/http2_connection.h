@@ -30,7 +30,7 @@ class Http2Connection final : public Connection, private StreamHost, private Htt
  public:
   static constexpr std::uint32_t kMaxStreams = 1024;
 
-  Http2Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> bytes, std::uint32_t listener,
+  Http2Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> bytes, std::uint32_t listener,
                   std::shared_ptr<const Http2Context> context);
   ~Http2Connection() override;
 

@@ -17,7 +17,7 @@ constexpr std::uint32_t kLingerSweeps = 2;
 
 }  // namespace
 
-Connection::Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener)
+Connection::Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener)
     : set_(set),
       watch_(set->loop(), std::move(socket)),
       stream_(std::move(stream)),

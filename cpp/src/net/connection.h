@@ -27,7 +27,7 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   static constexpr std::size_t kMostDestinations = 32;
 
   // `listener`: number of the listener that accepted it.
-  Connection(ConnectionSet* set, UniqueFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener);
+  Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<ByteStream> stream, std::uint32_t listener);
   ~Connection() override;
 
   void start();

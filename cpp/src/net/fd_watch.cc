@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "net/watched_fds.h"
 
 namespace servoir {
 
@@ -22,10 +21,8 @@ struct FdWatch::Impl {
   Descriptor descriptor;
 };
 
-FdWatch::FdWatch(EventLoop* loop, UniqueFd fd)
-    : fd_(std::move(fd)), impl_(std::make_unique<Impl>(loop->context(), fd_.get())) {
-  if (fd_.valid()) add_watched_fd(fd_.get());
-}
+FdWatch::FdWatch(EventLoop* loop, WatchedFd fd)
+    : fd_(std::move(fd)), impl_(std::make_unique<Impl>(loop->context(), fd_.get())) {}
 
 FdWatch::~FdWatch() { close(); }
 
@@ -59,7 +56,7 @@ void FdWatch::close() {
   // where another process has a copy.
   if (impl_->descriptor.is_open()) impl_->descriptor.release();
   ::shutdown(fd_.get(), SHUT_RDWR);  // fails harmlessly on what is no socket
-  close_watched_fd(fd_.release());
+  fd_.close();
 }
 
 }  // namespace servoir

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "base/unique_fd.h"
 #include "net/event_loop.h"
+#include "net/watched_fds.h"
 
 namespace servoir {
 
@@ -22,7 +22,7 @@ class FdEvents {
 
 class FdWatch {
  public:
-  FdWatch(EventLoop* loop, UniqueFd fd);
+  FdWatch(EventLoop* loop, WatchedFd fd);
   ~FdWatch();  // as close()
   FdWatch(const FdWatch&) = delete;
   FdWatch& operator=(const FdWatch&) = delete;
@@ -39,7 +39,7 @@ class FdWatch {
 
  private:
   struct Impl;
-  UniqueFd fd_;
+  WatchedFd fd_;
   std::unique_ptr<Impl> impl_;
 };
 

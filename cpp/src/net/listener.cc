@@ -58,7 +58,7 @@ Result<ListeningSockets> open_unix(const Address& address) {
       return cannot_listen(address, "the existing file cannot be replaced: " + std::generic_category().message(errno));
     }
   }
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  WatchedFd socket = WatchedFd::socket(AF_UNIX, 0);
   if (!socket.valid()) return cannot_listen(address, errno);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
     if (errno == ENOENT) return cannot_listen(address, "the socket's directory does not exist; create it first");
@@ -86,8 +86,8 @@ void set_options_of_connections(int fd) {
 }
 
 // Returns 0 or an errno value.
-int open_tcp(const addrinfo& info, std::uint16_t port, UniqueFd* listening) {
-  UniqueFd socket(::socket(info.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+int open_tcp(const addrinfo& info, std::uint16_t port, WatchedFd* listening) {
+  WatchedFd socket = WatchedFd::socket(info.ai_family, IPPROTO_TCP);
   if (!socket.valid()) return errno;
   const int on = 1;
   // Lets a restart have the port while old connections linger; two that listen still exclude each other.
@@ -139,7 +139,7 @@ Result<ListeningSockets> open_listening_sockets(const Address& address) {
   int first_error = 0;
   for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
     if (info->ai_family != AF_INET && info->ai_family != AF_INET6) continue;
-    UniqueFd socket;
+    WatchedFd socket;
     const int error = open_tcp(*info, result.bound.port, &socket);
     if (error == 0) {
       if (result.bound.port == 0) result.bound.port = bound_port(socket.get());
@@ -167,7 +167,7 @@ int room_for_a_client(int any_fd) {
 
 class Listener::Acceptor final : public FdEvents, public std::enable_shared_from_this<Acceptor> {
  public:
-  Acceptor(EventLoop* loop, UniqueFd socket, std::function<void(UniqueFd)> accepted,
+  Acceptor(EventLoop* loop, WatchedFd socket, std::function<void(WatchedFd)> accepted,
            std::function<std::string()> refusal)
       : watch_(loop, std::move(socket)),
         accepted_(std::move(accepted)),
@@ -191,7 +191,7 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
         pause(why);
         return;
       }
-      UniqueFd socket(::accept4(watch_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      WatchedFd socket = WatchedFd::accept(watch_.fd());
       if (!socket.valid()) {
         if (errno == EINTR || errno == ECONNABORTED) continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK) break;
@@ -219,16 +219,16 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
   }
 
   FdWatch watch_;
-  const std::function<void(UniqueFd)> accepted_;
+  const std::function<void(WatchedFd)> accepted_;
   const std::function<std::string()> refusal_;
   Timer retry_;
   Clock::time_point last_log_{};
 };
 
-Listener::Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(UniqueFd)> accepted,
+Listener::Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(WatchedFd)> accepted,
                    const std::function<std::string()>& refusal)
     : bound_(std::move(sockets.bound)) {
-  for (UniqueFd& socket : sockets.sockets) {
+  for (WatchedFd& socket : sockets.sockets) {
     acceptors_.push_back(std::make_shared<Acceptor>(loop, std::move(socket), accepted, refusal));
   }
   struct stat file {};

@@ -15,16 +15,16 @@
 #include <vector>
 
 #include "base/status.h"
-#include "base/unique_fd.h"
 #include "net/address.h"
 #include "net/event_loop.h"
+#include "net/watched_fds.h"
 
 namespace servoir {
 
 // Sockets that listen and are not watched yet.
 struct ListeningSockets {
-  std::vector<UniqueFd> sockets;  // a host name may have several addresses
-  Address bound;                  // with the port that the kernel chose
+  std::vector<WatchedFd> sockets;  // a host name may have several addresses
+  Address bound;                   // with the port that the kernel chose
 };
 // The Status says what could not be listened on and why.
 [[nodiscard]] Result<ListeningSockets> open_listening_sockets(const Address& address);
@@ -33,7 +33,7 @@ class Listener {
  public:
   // `accepted` is called in the loop with each connected socket (non-blocking). `refusal`, where it is given, says why
   // no connection may be accepted now; an empty text: it may.
-  Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(UniqueFd)> accepted,
+  Listener(EventLoop* loop, ListeningSockets sockets, std::function<void(WatchedFd)> accepted,
            const std::function<std::string()>& refusal = {});
   ~Listener();  // in the loop, or when it has stopped; the port is free then, and a Unix socket's file is gone
   Listener(const Listener&) = delete;

@@ -1,6 +1,7 @@
 #include "net/watched_fds.h"
 
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "base/mutex.h"
 
@@ -42,19 +44,35 @@ void after_fork_in_child() SERVOIR_RELEASE(g_mutex) {
 
 }  // namespace
 
-void add_watched_fd(int fd) {
-  const auto number = static_cast<std::size_t>(fd);
-  if (fd < 0 || number >= kMost) return;
+template <class Open>
+WatchedFd WatchedFd::opened(const Open& open) {
+  WatchedFd result;
   const MutexLock lock(&g_mutex);
-  g_watched[number / kBits] |= std::uint64_t{1} << number % kBits;
-  g_words = std::max(g_words, number / kBits + 1);
+  result.fd_ = open();
+  const auto number = static_cast<std::size_t>(result.fd_);
+  if (result.fd_ >= 0 && number < kMost) {
+    g_watched[number / kBits] |= std::uint64_t{1} << number % kBits;
+    g_words = std::max(g_words, number / kBits + 1);
+  }
+  return result;
 }
 
-void close_watched_fd(int fd) {
-  const auto number = static_cast<std::size_t>(fd);
+WatchedFd::WatchedFd(UniqueFd fd) : WatchedFd(opened([&] { return fd.release(); })) {}
+
+WatchedFd WatchedFd::accept(int listening) {
+  return opened([&] { return ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+}
+
+WatchedFd WatchedFd::socket(int family, int protocol) {
+  return opened([&] { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol); });
+}
+
+void WatchedFd::close() {
+  if (fd_ < 0) return;
+  const auto number = static_cast<std::size_t>(fd_);
   const MutexLock lock(&g_mutex);
-  if (fd >= 0 && number < kMost) g_watched[number / kBits] &= ~(std::uint64_t{1} << number % kBits);
-  ::close(fd);
+  if (number < kMost) g_watched[number / kBits] &= ~(std::uint64_t{1} << number % kBits);
+  ::close(std::exchange(fd_, -1));
 }
 
 }  // namespace servoir

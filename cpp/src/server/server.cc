@@ -43,7 +43,7 @@ std::uint64_t rest_bytes(const ServerOptions& options) {
 }  // namespace
 
 // Makes a connection of a listener's protocol; null if there is no memory for it.
-using Connect = std::function<std::shared_ptr<Connection>(ConnectionSet*, UniqueFd)>;
+using Connect = std::function<std::shared_ptr<Connection>(ConnectionSet*, WatchedFd)>;
 
 // What a listener of a protocol is made of.
 struct ProtocolTraits {
@@ -96,7 +96,7 @@ struct Server::Impl {
       return stream.ok() ? std::move(*stream) : nullptr;
     };
     const auto connect = [=]<class Made>(std::type_identity<Made> /*made*/, auto context) -> Connect {
-      return [=](ConnectionSet* set, UniqueFd socket) -> std::shared_ptr<Connection> {
+      return [=](ConnectionSet* set, WatchedFd socket) -> std::shared_ptr<Connection> {
         auto stream = make_stream(socket.get());
         if (stream == nullptr) return nullptr;
         return std::make_shared<Made>(set, std::move(socket), std::move(stream), listener, context);
@@ -118,7 +118,7 @@ struct Server::Impl {
   [[nodiscard]] IoThread* thread_for(std::uint64_t number) const { return threads[number % threads.size()].get(); }
 
   // In the loop of any listener.
-  void accept(UniqueFd socket, const Connect& connect) {
+  void accept(WatchedFd socket, const Connect& connect) {
     IoThread* least = threads.front().get();
     for (const auto& thread : threads) {
       if (thread->connections.size() < least->connections.size()) least = thread.get();
@@ -127,7 +127,7 @@ struct Server::Impl {
       if (const auto connection = connect(&least->connections, std::move(socket))) connection->start();
       return;
     }
-    least->loop.post([connect, least, held = std::make_shared<UniqueFd>(std::move(socket))] {
+    least->loop.post([connect, least, held = std::make_shared<WatchedFd>(std::move(socket))] {
       if (const auto connection = connect(&least->connections, std::move(*held))) connection->start();
     });
   }
@@ -252,7 +252,7 @@ Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol
   open.thread->loop.run_and_wait([&] {
     open.listener = std::make_unique<Listener>(
         &open.thread->loop, std::move(sockets),
-        [impl, connect](UniqueFd socket) { impl->accept(std::move(socket), connect); },
+        [impl, connect](WatchedFd socket) { impl->accept(std::move(socket), connect); },
         [impl] { return impl->refusal(); });
     open.listener->start();
   });

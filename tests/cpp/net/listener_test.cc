@@ -108,7 +108,7 @@ class ListenerTest : public testing::Test {
   void listen(const std::string& address) {
     loop_.run_and_wait([&] {
       listener_ = std::make_unique<Listener>(&loop_, open_or_die(address),
-                                             [this](UniqueFd socket) { accepted_.set_value(std::move(socket)); });
+                                             [this](WatchedFd socket) { accepted_.set_value(std::move(socket)); });
       listener_->start();
     });
   }
@@ -122,7 +122,7 @@ class ListenerTest : public testing::Test {
 
   EventLoop loop_;
   std::unique_ptr<Listener> listener_;
-  std::promise<UniqueFd> accepted_;
+  std::promise<WatchedFd> accepted_;
 };
 
 TEST_F(ListenerTest, FreesItsPort) {
@@ -136,7 +136,7 @@ TEST_F(ListenerTest, FreesItsPort) {
 TEST_F(ListenerTest, LetsTheKernelLookWhetherPeersLive) {
   listen("127.0.0.1:0");
   const UniqueFd client = connect_to(listener_->address().port);
-  const UniqueFd accepted = accepted_.get_future().get();
+  const WatchedFd accepted = accepted_.get_future().get();
   const auto option = [&](int level, int name) {
     int value = -1;
     socklen_t size = sizeof(value);
@@ -176,7 +176,7 @@ TEST_F(ListenerTest, WaitsForDescriptorsAndThenGoesOn) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
   const UniqueFd client = connect_to(listener_->address().port, std::move(socket));
   ASSERT_TRUE(client.valid());  // in the kernel's queue
-  std::future<UniqueFd> accepted = accepted_.get_future();
+  std::future<WatchedFd> accepted = accepted_.get_future();
   // The loop still runs, and has tried: its tasks come after the accept.
   std::promise<void> ran;
   loop_.post([&] { ran.set_value(); });
@@ -198,9 +198,9 @@ TEST_F(ListenerTest, LeavesAReserveOfDescriptors) {
   low.rlim_cur = 512;
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
   std::atomic<std::size_t> count{0};
-  std::vector<UniqueFd> kept;
+  std::vector<WatchedFd> kept;
   loop_.run_and_wait([&] {
-    listener_ = std::make_unique<Listener>(&loop_, open_or_die("127.0.0.1:0"), [&](UniqueFd socket) {
+    listener_ = std::make_unique<Listener>(&loop_, open_or_die("127.0.0.1:0"), [&](WatchedFd socket) {
       kept.push_back(std::move(socket));
       count = kept.size();
     });
