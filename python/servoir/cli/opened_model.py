@@ -44,7 +44,7 @@ def main() -> None:
         import_config(directory, name)
         threads = models.threads_per_model(load, len(declared.models))
         [model] = [model for model in declared.models.values() if model.key == key]
-        opened = models.open_one(model, load, threads, None, lambda model: None)
+        opened = models.open_one(model, load, threads, None, lambda message: None)
     except BaseException as error:  # a SystemExit of the configuration is a failure as well
         report.tell("failed", str(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}")
     else:

@@ -1,11 +1,11 @@
 """The messages of the control socket: what server and worker tell each other, which is rare.
 
-    worker → server    Hello, Trying, then Ready or Failed, Leaving
+    worker → server    Hello, Opening, Trying, then Ready or Failed, Leaving
     server → worker    Load, Exit
 
 The worker says Hello as soon as it runs, then waits for Load, and answers with Ready or Failed. Before and after each
-thing that may end it while it loads it says Trying. A worker that was sent SIGINT or SIGTERM says Leaving and serves on
-until it is told to Exit. When the socket is closed the worker ends.
+thing that may end it while it loads it says Opening or Trying. A worker that was sent SIGINT or SIGTERM says Leaving
+and serves on until it is told to Exit. When the socket is closed the worker ends.
 
 A message is a JSON object: "type" is the name of the class in lower case, the rest are its fields. Bytes travel as
 hexadecimal digits. Fields that a class does not have are ignored, so that Hello is understood whatever version sent it;
@@ -84,6 +84,13 @@ class Load(Message):
 
 
 @dataclass(frozen=True)
+class Opening(Message):
+    """The worker, while it loads, is about to open this model's files, which may end it. None: it has."""
+
+    model: str | None
+
+
+@dataclass(frozen=True)
 class Trying(Message):
     """The worker, while it loads, is about to run this model with made-up values, which may end it. None: it has."""
 
@@ -121,7 +128,9 @@ class Exit(Message):
     """The worker is to end."""
 
 
-_CLASSES: dict[str, type[Message]] = {cls.kind: cls for cls in (Hello, Load, Trying, Ready, Failed, Leaving, Exit)}
+_CLASSES: dict[str, type[Message]] = {
+    cls.kind: cls for cls in (Hello, Load, Opening, Trying, Ready, Failed, Leaving, Exit)
+}
 
 
 def from_json(body: bytes) -> Message:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from servoir._core import WorkerRuntime
 
 
-def load(message: Load, runtime: WorkerRuntime, tell: models.Tell = lambda model: None) -> Ready:
+def load(message: Load, runtime: WorkerRuntime, tell: models.Tell = lambda message: None) -> Ready:
     """Raises whatever the servable's configuration raises. `tell`: see models.open_all."""
     key = None if message.dec_key is None else DecryptionKey(message.dec_key, message.dec_mode)
     declared = declarations.begin()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from servoir import log, machine
-from servoir.control.messages import Load
+from servoir.control.messages import Load, Opening, Trying
 from servoir.encryption import DecryptionKey
 from servoir.servable.declarations import DEFAULT_MODEL_BATCH, Declarations, DeclaredModel, LoadedModel, SubgraphPorts
 from servoir.servable.versions import version_directory
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from servoir.backends.interface import OpenedModel
 
 
-Tell: TypeAlias = Callable[[str | None], None]
+Tell: TypeAlias = Callable[[Opening | Trying], None]
 TRIAL_SECONDS = 120.0  # after which a trial counts as one that hangs
 
 
@@ -74,14 +74,16 @@ def threads_per_model(load: Load, models: int) -> int:
 def open_all(
     declared: Declarations, load: Load, threads: int, key: DecryptionKey | None, tell: Tell
 ) -> list[LoadedFiles]:
-    """`tell` is called with the name of each model whose trial begins, and with None when it is over."""
+    """`tell` is called before and after each thing that may end the process."""
     return [open_one(model, load, threads, key, tell) for model in declared.models.values()]
 
 
 def open_one(model: DeclaredModel, load: Load, threads: int, key: DecryptionKey | None, tell: Tell) -> LoadedFiles:
     servable = os.path.join(load.servable_directory, load.name)
     directory = version_directory(servable, load.version) if model.files else servable
+    tell(Opening(model.key))
     files = _open(model, servable, directory, load, threads, key)
+    tell(Opening(None))
     whole = _whole_outputs(model, files.backend, files.subgraphs, load, tell)
     batch = max_batch(model, files.subgraphs, whole)
     return LoadedFiles(model, files.subgraphs, batch, f"{files.backend} {files.version}", whole, files.refusals)
@@ -93,7 +95,7 @@ def _whole_outputs(
     """Of each subgraph the outputs without batch dimension, after its trial."""
     if model.key in load.untried:
         return [model.without_batch_dim_outputs if model.with_batch_dim else ()] * len(subgraphs)
-    tell(model.key)
+    tell(Trying(model.key))
     faulthandler.dump_traceback_later(TRIAL_SECONDS, exit=True)
     try:
         whole = []
@@ -108,7 +110,7 @@ def _whole_outputs(
         return whole
     finally:
         faulthandler.cancel_dump_traceback_later()
-        tell(None)
+        tell(Trying(None))
 
 
 def _open(

@@ -12,7 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from servoir import _core, log, standard_streams
-from servoir.control.messages import Failed, Hello, Load, Ready, Trying
+from servoir.control.messages import Failed, Hello, Load, Ready
 from servoir.control.socket import ControlSocket
 from servoir.errors import ControlError
 from servoir.worker.exit import WorkerExit
@@ -58,7 +58,7 @@ def _load(message: Load, runtime: WorkerRuntime, control: ControlSocket) -> Read
     from servoir.worker.load import load
 
     try:
-        return load(message, runtime, lambda model: control.send(Trying(model)))
+        return load(message, runtime, control.send)
     except BaseException as error:  # a SystemExit of the configuration is a failure as well
         traceback.print_exc()
         sys.stderr.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from servoir.control import messages
-from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Message, Ready, Trying
+from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Message, Opening, Ready, Trying
 from servoir.errors import ControlError
 from servoir.servable.spec import ServableSpec
 
@@ -32,6 +32,8 @@ ALL: list[Message] = [
     LOAD,
     replace(LOAD, device_id=0, device_type=None, usable_cores=2, threads=None, spec=None, dec_key=None),
     replace(LOAD, untried=("a.onnx", "b.onnx;c.onnx")),
+    Opening("a.onnx"),
+    Opening(None),
     Trying("a.onnx"),
     Trying(None),
     Ready(SPEC, (0, 2), (), 4, ("onnxruntime 1.2",)),
@@ -90,7 +92,7 @@ def test_a_missing_field_is_named(message: Message) -> None:
 
 
 def test_a_type_that_there_is_not() -> None:
-    with pytest.raises(ControlError, match="unknown type 'stop'; it can be one of hello, load, trying, ready"):
+    with pytest.raises(ControlError, match="unknown type 'stop'; it can be one of hello, load, opening, trying, ready"):
         messages.from_json(b'{"type": "stop"}')
 
 

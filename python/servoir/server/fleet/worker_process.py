@@ -45,6 +45,7 @@ class ProcessExit:
     tail: str = ""  # the last lines that it wrote
     by_request: bool = False  # an instance that ends workers, or may do so, has caused the death
     lacked_descriptors: bool = False  # it was not started because the server had no descriptors left
+    opening: str | None = None  # the model whose files it was opening
 
     @property
     def by_others(self) -> bool:
@@ -62,7 +63,7 @@ class ProcessExit:
 
     def brief(self) -> str:
         """Says why the server ended the process, or else its signal or exit code."""
-        return _describe(self.code) if self.ended_for is None else self.ended_for
+        return self._code_text() if self.ended_for is None else self.ended_for
 
     def text(self) -> str:
         """Says why the process ended: the known reason, or else its exit code and the last lines of its log."""
@@ -71,8 +72,12 @@ class ProcessExit:
         if self.failure is not None:
             return self.failure
         if not self.tail:
-            return f"{_describe(self.code)}; it wrote nothing" + (f" to {self.log_path}" if self.log_path else "")
-        return f"{_describe(self.code)}; the last lines of {self.log_path or 'what it wrote'}:\n{self.tail}"
+            return f"{self._code_text()}; it wrote nothing" + (f" to {self.log_path}" if self.log_path else "")
+        return f"{self._code_text()}; the last lines of {self.log_path or 'what it wrote'}:\n{self.tail}"
+
+    def _code_text(self) -> str:
+        opening = "" if self.opening is None else f" while it opened the files of model '{self.opening}'"
+        return _describe(self.code) + opening
 
 
 def _describe(code: int | None) -> str:
@@ -122,10 +127,19 @@ class WorkerProcess:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)  # does nothing after it has been waited for
 
-    def exit(self, *, ended_for: str | None, failure: str | None, traceback: str, signalled: int | None) -> ProcessExit:
+    def exit(
+        self,
+        *,
+        ended_for: str | None,
+        failure: str | None,
+        traceback: str,
+        signalled: int | None,
+        opening: str | None,
+    ) -> ProcessExit:
         """How it ended, together with what else is known of that. Only after has_ended()."""
         written = ("", "") if self._output is None else (self._output.path, self._output.tail())
-        return ProcessExit(self._process.returncode, ended_for, failure, traceback, signalled, *written)
+        code = self._process.returncode
+        return ProcessExit(code, ended_for, failure, traceback, signalled, *written, opening=opening)
 
     def close(self) -> None:
         """Closes everything, the lanes as well. Only after has_ended()."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from servoir import log
-from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Message, Ready, Trying
+from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Message, Opening, Ready, Trying
 from servoir.errors import ControlError
 from servoir.server.fleet.context import FleetContext
 from servoir.server.fleet.restart import CrashHistory, keeps_crashing
@@ -73,6 +73,7 @@ class WorkerSlot:
         self._traceback = ""
         self._signalled: int | None = None  # the signal that the process said it was sent
         self._ended_for: str | None = None  # why the server ended the process
+        self._opening: str | None = None  # the model whose files the process opens
         self._trying: str | None = None  # the model that the process runs with made-up values
 
     @property
@@ -178,7 +179,7 @@ class WorkerSlot:
             self._on_hello(process, message)
         elif isinstance(message, Ready):
             self._on_ready(message)
-        elif isinstance(message, (Failed, Leaving, Trying)):
+        elif isinstance(message, (Failed, Leaving, Opening, Trying)):
             self._take_last_word(message)
             if isinstance(message, Leaving):
                 self._leave()
@@ -193,6 +194,8 @@ class WorkerSlot:
             self._failure, self._traceback = message.text, message.traceback
         elif isinstance(message, Leaving):
             self._signalled = message.signal
+        elif isinstance(message, Opening):
+            self._opening = message.model
         elif isinstance(message, Trying):
             self._trying = message.model
 
@@ -279,6 +282,7 @@ class WorkerSlot:
             failure=self._failure,
             traceback=self._traceback,
             signalled=self._signalled,
+            opening=self._opening,
         )
         for attachment in self._attachments:
             with contextlib.suppress(RuntimeError):  # the core is stopped before the workers

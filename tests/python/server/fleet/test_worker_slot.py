@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Ready, Trying
+from servoir.control.messages import Exit, Failed, Hello, Leaving, Load, Opening, Ready, Trying
 from servoir.server.fleet.served_version import load_message
 from servoir.server.fleet.states import WorkerState
 from servoir.server.fleet.worker_process import ProcessExit
@@ -152,6 +152,31 @@ def test_a_trial_that_ends_the_process_is_left_out_by_the_next(
     fleet.settle()
     assert state(slot) is WorkerState.READY
     assert owner.events == ["hello", "hello", "hello", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("said", "model"),
+    [((Opening("a.onnx"),), "a.onnx"), ((Opening("a.onnx"), Opening(None), Opening("b.onnx")), "b.onnx")],
+)
+def test_the_end_says_which_model_was_opened(
+    fleet: FakeFleet, slot: WorkerSlot, owner: Owner, said: tuple[Opening, ...], model: str
+) -> None:
+    slot.start()
+    process, _ = loading(fleet, slot, *said)
+    process.end(-signal.SIGSEGV)
+    fleet.settle()
+    (end,) = owner.ends
+    text = f"it was ended by signal 11 (SIGSEGV) while it opened the files of model '{model}'"
+    assert end.brief() == text
+    assert end.text().startswith(text + "; ")
+
+
+def test_a_model_that_is_open_is_not_named(fleet: FakeFleet, slot: WorkerSlot, owner: Owner) -> None:
+    slot.start()
+    process, _ = loading(fleet, slot, Opening("a.onnx"), Opening(None))
+    process.end(-signal.SIGSEGV)
+    fleet.settle()
+    assert owner.ends[0].brief() == "it was ended by signal 11 (SIGSEGV)"
 
 
 @pytest.mark.parametrize("said", [(), (Trying("a.onnx"), Trying(None))])
