@@ -23,8 +23,13 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def random(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+
+
 Graph = tuple[Sequence[NodeProto], dict[str, np.ndarray]]
 Pair = tuple[int, int]
+State = tuple[np.ndarray, ...]  # of a recurrent operator, after a step
 
 
 def agree(
@@ -261,3 +266,68 @@ def test_something_like_gelu(backend: str, factor: float | None, swapped: bool, 
         mul("half", "h", "y"),
     ]
     agree(backend, tmp_path, nodes, {name: np.asarray(value) for name, value in constants.items()}, *given)
+
+
+@pytest.mark.parametrize("operator", ["ReduceMean", "ReduceMax", "ReduceL2"])
+@pytest.mark.parametrize("axes", [(1, 3, 4), (1, 2, 4), (1, 2), (4, 2), (1, 2, 3, 4), (2,)], ids=str)
+def test_a_reduction(backend: str, operator: str, axes: tuple[int, ...], tmp_path: Path) -> None:
+    x = random((2, 4, 3, 5, 3))
+    agree(backend, tmp_path, [node(operator, ["x"], ["y"], axes=list(axes))], {}, x)
+
+
+def test_a_reduction_of_nothing(backend: str, tmp_path: Path) -> None:
+    x = np.array([1, 2, 3], np.float32)
+    agree(backend, tmp_path, [node("ReduceSum", ["x"], ["y"], noop_with_empty_axes=1)], {}, x)
+
+
+def test_a_reshape_that_keeps_dimensions_of_another(backend: str, tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["x", "groups"], ["t"]), node("Reshape", ["t", "flat"], ["y"])]
+    shapes = {"groups": np.array([0, 2, 2, 6]), "flat": np.array([0, 0, -1])}
+    agree(backend, tmp_path, nodes, shapes, random((3, 4, 6)))
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(("operator", "gates"), [("GRU", 3), ("LSTM", 4)])
+def test_the_sequence_of_a_recurrent_operator_alone(
+    backend: str, operator: str, gates: int, direction: str, tmp_path: Path
+) -> None:
+    """By the formulas themselves: ONNX's evaluator has one direction only."""
+    directions = 2 if direction == "bidirectional" else 1
+    x, w, r = random((5, 2, 4)), random((directions, gates * 3, 4)), random((directions, gates * 3, 3))
+    file = onnx_models.save(
+        tmp_path / "m.onnx",
+        [node(operator, ["x", "w", "r"], ["y"], hidden_size=3, direction=direction)],
+        [onnx_models.tensor("x", "float32", [5, "batch", 4])],
+        [onnx_models.tensor("y", "float32", [5, directions, "batch", 3])],
+        [numpy_helper.from_array(value, name) for name, value in (("w", w), ("r", r))],
+    )
+    subgraph: Any = backends.open_model([file], None, backend, 1, backends.CPU, {}).subgraphs[0]
+    step = gru_step if operator == "GRU" else lstm_step
+    wanted = np.zeros((5, directions, 2, 3), np.float32)
+    for number in range(directions):
+        backwards = direction == "reverse" or number == 1
+        state: State = (np.zeros((2, 3), np.float32),) * 2
+        for time in reversed(range(5)) if backwards else range(5):
+            state = step(x[time] @ w[number].T, state, r[number])
+            wanted[time, number] = state[0]
+    for _ in range(2):
+        (answer,) = subgraph.execute_copied([x])
+        assert answer.shape == wanted.shape
+        np.testing.assert_allclose(answer, wanted, rtol=1e-4, atol=1e-5)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def gru_step(given: np.ndarray, state: State, r: np.ndarray) -> State:
+    (h, _), (xz, xr, xh), (rz, rr, rh) = state, np.split(given, 3, axis=1), np.split(r, 3)
+    update, reset = sigmoid(xz + h @ rz.T), sigmoid(xr + h @ rr.T)
+    return (1 - update) * np.tanh(xh + (reset * h) @ rh.T) + update * h, h
+
+
+def lstm_step(given: np.ndarray, state: State, r: np.ndarray) -> State:
+    h, c = state
+    enter, leave, forget, cell = np.split(given + h @ r.T, 4, axis=1)
+    c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(cell)
+    return sigmoid(leave) * np.tanh(c), c
