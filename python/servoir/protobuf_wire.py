@@ -41,6 +41,15 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None, 
         yield tag >> 3, value, start, position
 
 
+def numbers(packed: memoryview) -> list[int]:
+    """Those of a repeated field that is packed. Malformed where the last one has no end."""
+    found, position = [], 0
+    while position < len(packed):
+        value, position = _read_varint(packed, position)
+        found.append(value)
+    return found
+
+
 def field(number: int, payload: bytes) -> bytes:
     """A field that is a text or a message."""
     return varint(number << 3 | 2) + varint(len(payload)) + payload

@@ -70,7 +70,7 @@ def open_model(
     """
     files = [read_model_file(path, key) for path in paths]
     formats = {_format(file, model_format) for file in files}
-    candidates, inexact = _exact_first(_candidates(formats, backend), files)
+    candidates, inexact = _exact_first(_candidates(formats, backend), files, formats)
     refusals = []
     for record in candidates:
         try:
@@ -84,7 +84,9 @@ def open_model(
         except BackendError as error:
             refusals.append(f"{record.name}: {error}")
             continue
-        if reasons := [*inexact.values(), *refusals]:
+        names = backend_names()
+        before = names[: names.index(record.name) + 1]
+        if reasons := [*(text for name, text in inexact.items() if name in before), *refusals]:
             although = "all the same" if record.name in inexact else "instead"
             log.warning("the model is run by %s %s, because of: %s", record.name, although, "; ".join(reasons))
         log.info("backend %s %s runs %s on %d threads", record.name, version, ", ".join(paths), threads)
@@ -93,11 +95,11 @@ def open_model(
 
 
 def _exact_first(
-    candidates: Sequence[BackendRecord], files: Sequence[ModelFile]
+    candidates: Sequence[BackendRecord], files: Sequence[ModelFile], formats: set[str]
 ) -> tuple[list[BackendRecord], dict[str, str]]:
     """The backends that compute the files as ONNX says come first. For each of the others, what it does instead."""
     texts: dict[str, str] = {}
-    if len(candidates) > 1 and all("onnx" in record.formats for record in candidates):
+    if formats == {"onnx"}:
         graphs = [graph for graph in map(read_graph, files) if graph is not None]
         for record in candidates:
             found = [text for graph in graphs for text in deviations_in(graph, record.name)]
@@ -126,7 +128,7 @@ def able_backends(
     """The formats of these files, and the backends that run them if they are there, in order. None of them is loaded.
     BackendError as of open_model()."""
     formats = {_format(file, model_format) for file in files}
-    candidates, _ = _exact_first(_candidates(formats, backend), files)
+    candidates, _ = _exact_first(_candidates(formats, backend), files, formats)
     return sorted(formats), [record.name for record in candidates]
 
 

@@ -10,7 +10,7 @@ import mmap
 from dataclasses import dataclass, field
 
 from servoir.backends.model_file import ModelFile
-from servoir.protobuf_wire import fields
+from servoir.protobuf_wire import fields, numbers
 
 # Of TensorProto.DataType.
 _TYPES = {
@@ -48,7 +48,8 @@ class OnnxNode:
     outputs: list[str] = field(default_factory=list)
     to: str | None = None  # the type that it says: of a Cast, or of the value of a constant
     bodies: list[OnnxGraph] = field(default_factory=list)  # of If, Loop and Scan
-    attributes: dict[str, str | int] = field(default_factory=dict)  # those that are a text or an integer
+    # Those that are a text, an integer or several integers; others are 0.
+    attributes: dict[str, str | int | tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,6 +58,7 @@ class OnnxGraph:
     inputs: list[str] = field(default_factory=list)  # without those that have a value in the file
     outputs: list[str] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)  # of tensors, as far as they are known
+    constants: set[str] = field(default_factory=set)  # tensors whose values are in the file
 
 
 def read_graph(file: ModelFile) -> OnnxGraph | None:
@@ -74,14 +76,14 @@ def read_graph(file: ModelFile) -> OnnxGraph | None:
 def _model(content: memoryview) -> OnnxGraph | None:
     for number, value, _, _ in fields(content):
         if number == 7 and isinstance(value, memoryview):
-            return _graph(value, {})
+            return _graph(value, OnnxGraph())
     return None
 
 
-def _graph(content: memoryview, outer: dict[str, str]) -> OnnxGraph:
-    graph = OnnxGraph(types=dict(outer))
+def _graph(content: memoryview, outer: OnnxGraph) -> OnnxGraph:
+    graph = OnnxGraph(types=dict(outer.types), constants=set(outer.constants))
     nodes = []
-    constants = set()
+    own = set()
     for number, value, _, _ in fields(content):
         if not isinstance(value, memoryview):
             continue
@@ -90,17 +92,20 @@ def _graph(content: memoryview, outer: dict[str, str]) -> OnnxGraph:
             continue  # after the types of what it uses are known
         if number == 5:
             name, kind = _tensor(value)
-            constants.add(name)
+            own.add(name)
             _note(graph, name, kind)
         elif number in (11, 12, 13):
             name, kind = _value_info(value)
             _note(graph, name, kind)
             if number != 13:
                 (graph.inputs if number == 11 else graph.outputs).append(name)
-    graph.inputs = [name for name in graph.inputs if name not in constants]
+    graph.inputs = [name for name in graph.inputs if name not in own]
+    graph.constants |= own
     for value in nodes:
-        node = _node(value, graph.types)
+        node = _node(value, graph)
         graph.nodes.append(node)
+        if node.operator == "Constant":
+            graph.constants.update(node.outputs)
         result = _result(node, graph.types)
         alike = node.outputs if node.operator in ("Split", "LSTM", "GRU") else node.outputs[:1]
         for name in alike:
@@ -124,7 +129,7 @@ def _result(node: OnnxNode, types: dict[str, str]) -> str | None:
     return types.get(node.inputs[index]) if index < len(node.inputs) else None
 
 
-def _node(content: memoryview, types: dict[str, str]) -> OnnxNode:
+def _node(content: memoryview, graph: OnnxGraph) -> OnnxNode:
     node = OnnxNode("")
     domain = ""
     for number, value, _, _ in fields(content):
@@ -137,7 +142,7 @@ def _node(content: memoryview, types: dict[str, str]) -> OnnxNode:
         elif number == 4:
             node.operator = _text(value)
         elif number == 5:
-            _attribute(value, node, types)
+            _attribute(value, node, graph)
         elif number == 7:
             domain = _text(value)
     if domain not in ("", "ai.onnx"):
@@ -145,10 +150,13 @@ def _node(content: memoryview, types: dict[str, str]) -> OnnxNode:
     return node
 
 
-def _attribute(content: memoryview, node: OnnxNode, types: dict[str, str]) -> None:
+def _attribute(content: memoryview, node: OnnxNode, graph: OnnxGraph) -> None:
     name, kind, text = "", 0, ""
+    several: list[int] = []
     graphs = []
     for number, value, _, _ in fields(content):
+        if number == 8 and value is not None:
+            several += [value] if isinstance(value, int) else numbers(value)
         if not isinstance(value, memoryview):
             kind = value if number == 3 and value is not None else kind
             continue
@@ -161,15 +169,19 @@ def _attribute(content: memoryview, node: OnnxNode, types: dict[str, str]) -> No
             node.to = _TYPES.get(of_tensor, node.to)
         elif number in (6, 11):
             graphs.append(value)
-    node.attributes[name] = text or kind
+    node.attributes[name] = text or tuple(map(_signed, several)) or _signed(kind)
     if name in ("to", "dtype"):
         node.to = _TYPES.get(kind, node.to)
     elif name in ("value_float", "value_floats"):
         node.to = "float32"
     elif name in ("value_int", "value_ints"):
         node.to = "int64"
-    for graph in graphs:
-        node.bodies.append(_graph(graph, types))
+    for body in graphs:
+        node.bodies.append(_graph(body, graph))
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def _tensor(content: memoryview) -> tuple[str, int]:

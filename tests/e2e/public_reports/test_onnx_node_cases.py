@@ -21,7 +21,6 @@ from support.servers import Start
 EXCEPTIONS = Path(__file__).resolve().parent / "onnx_node_exceptions"
 EVERY = 8
 ALSO = {"test_reshape_one_dim"}  # its output's shape is known when it is compiled, and not to the file
-RANDOM = ("test_bernoulli", "test_training_dropout")  # which may give what is wanted by chance
 
 
 def exceptions(backend: str) -> dict[str, str]:
@@ -31,7 +30,7 @@ def exceptions(backend: str) -> dict[str, str]:
 
 def chosen() -> list[Case]:
     taken = [case for number, case in enumerate(cases()) if case.is_special or number % EVERY == 0 or case.name in ALSO]
-    return [case for case in taken if not case.name.startswith(RANDOM)]
+    return [case for case in taken if not case.is_random]
 
 
 def write(servable: Path, backend: str, served: Sequence[Case]) -> None:

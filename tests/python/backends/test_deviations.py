@@ -116,6 +116,7 @@ def known(backend: str, operator: str, dtype: str) -> bool:
     return any(
         one.backend == backend
         and one.where is None
+        and one.only is None
         and dtype in one.dtypes
         and (not one.operators or operator in one.operators)
         for one in DEVIATIONS
@@ -212,6 +213,23 @@ def test_other_files_are_run_by_the_first_backend(tmp_path: Path, capfd: pytest.
     assert "because of" not in capfd.readouterr().err
 
 
+def test_what_a_later_backend_computes_otherwise_is_not_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if not several():
+        pytest.skip("there is no other backend for ONNX files")
+    file = save(
+        tmp_path / "m.onnx",
+        [node("GridSample", ["x", "g"], ["y"], mode="bicubic")],
+        [tensor("x", "float32", ["N", 1, 4, 4]), tensor("g", "float32", ["N", 2, 2, 2])],
+        [tensor("y", "float32", ["N", 1, 2, 2])],
+    )
+    graph = read_graph(ModelFile(file))
+    assert graph is not None
+    assert deviations_in(graph, "opencv_dnn")
+    opened = backends.open_model([file], None, None, 1, backends.CPU, {})
+    assert opened.backend != "opencv_dnn"
+    assert "because of: opencv_dnn" not in capfd.readouterr().err
+
+
 def test_types_inside_of_a_graph_are_followed(tmp_path: Path) -> None:
     x, y = tensor("x", "float32", ["N", 4]), tensor("y", "float32", ["N", 4])
     nodes = [
@@ -248,13 +266,44 @@ def test_an_attribute_decides(attributes: dict[str, str], concerned: bool, tmp_p
     assert bool(deviations_in(graph, "opencv_dnn")) == concerned
 
 
-def test_an_attribute_that_is_not_said_may_decide(tmp_path: Path) -> None:
-    ports = [tensor(name, "float32", ["N"]) for name in "xzy"]
-    for attributes, count in (({}, 1), ({"fmod": 0}, 1), ({"fmod": 1}, 0)):
-        nodes = [node("Mod", ["x", "z"], ["y"], **attributes)]
-        graph = read_graph(ModelFile(save(tmp_path / "m.onnx", nodes, ports[:2], ports[2:])))
+def test_an_attribute_of_several_numbers_may_decide(tmp_path: Path) -> None:
+    x, y = tensor("x", "float32", ["N", 3, 8, 8]), tensor("y", "float32", None)
+    for stride, count in ((2, 0), (3, 1)):
+        nodes = [node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, stride], ceil_mode=1)]
+        assert len(found_in(tmp_path, nodes, [x], [y])) == count
+    packed = b"\n\x04axes" + b"\x42\x0b\x02" + b"\xff" * 9 + b"\x01" + b"\xa0\x01\x07"  # of another writer: [2, -1]
+    graph = read_graph(ModelFile("m.onnx", _graph_of_a_node(b'"\x06Resize*' + bytes([len(packed)]) + packed)))
+    assert graph is not None
+    assert graph.nodes[0].attributes == {"axes": (2, -1)}
+
+
+def _graph_of_a_node(content: bytes) -> bytes:
+    graph = b"\n" + bytes([len(content)]) + content
+    return b":" + bytes([len(graph)]) + graph
+
+
+def test_whether_an_input_is_a_constant_may_decide(tmp_path: Path) -> None:
+    x, y = tensor("x", "float32", ["N", 3]), tensor("y", "float32", None)
+    repeats = numpy_helper.from_array(np.array([1, 2]), "r")
+    tile = node("Tile", ["x", "r"], ["y"])
+    for nodes, inputs, constants, count in (
+        ([tile], [x], [repeats], 0),
+        ([node("Constant", [], ["r"], value=repeats), tile], [x], [], 0),
+        ([tile], [x, tensor("r", "int64", [2])], [], 1),
+    ):
+        graph = read_graph(ModelFile(save(tmp_path / "m.onnx", nodes, inputs, [y], constants)))
         assert graph is not None
-        assert len(deviations_in(graph, "opencv_dnn")) == count
+        assert len(deviations_in(graph, "openvino")) == count
+
+
+def test_what_a_named_backend_computes_otherwise_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if "openvino" not in ONNX_BACKENDS:
+        pytest.skip("there is no OpenVINO")
+    ports = [tensor(name, "int8", ["N", 4]) for name in "abq"]
+    file = save(tmp_path / "m.onnx", [node("Div", ["a", "b"], ["q"])], ports[:2], ports[2:])
+    backends.open_model([file], None, "openvino", 1, backends.CPU, {})
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "WARNING" in line]
+    assert "the model is run by openvino all the same, because of: openvino computes otherwise than ONNX says" in line
 
 
 def test_wide_integers_concern_files_that_hand_them_on(tmp_path: Path) -> None:
