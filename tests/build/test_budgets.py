@@ -21,9 +21,9 @@ TEST_FILE = 500
 # 10000, before what functions change in place was kept from a second run; 10400, before batches that ended a worker
 # were run again in halves; 10900, before connections took turns, requests had priorities, and small memory was kept
 # by thread; 11400, before callees of a lane took strict turns, and what logs leave out was counted; 11500, before the
-# arena kept small blocks on shelves for each thread.
+# arena kept small blocks on shelves for each thread; 11800, before what cannot be answered in time was refused.
 CORE = ["base", "tensor", "memory", "metrics", "channel", "request", "schedule", "server", "worker"]
-CORE_LINES = 11800
+CORE_LINES = 12100
 
 # Where another number holds, and why.
 MOVED = {
@@ -31,6 +31,7 @@ MOVED = {
         3400,
         "what each computes otherwise than ONNX says, and tensors in files that links lead to",
     ),
+    "cpp/src/schedule": (3300, "order, deaths, room and deadlines are steps of one state machine under one lock"),
     "cpp/src/protocol/seed": (2000, "both wire forms, and gRPC requests are read whole and in pieces"),
     "cpp/src/bindings/function_runner.cpp": (
         420,

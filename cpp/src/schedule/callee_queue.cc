@@ -49,7 +49,16 @@ std::uint64_t CalleeQueue::alike(const Group& group) const {
   return waiting;
 }
 
-std::vector<Span> CalleeQueue::take(Level* level, Group* group, std::uint64_t rows, std::uint64_t arrival) {
+std::uint64_t CalleeQueue::before(std::uint32_t priority, const void* sender) const {
+  std::uint64_t rows = 0;
+  for (const auto& level : levels_) {
+    if (level->priority <= priority) rows += level->queue.before(sender);
+  }
+  return rows;
+}
+
+std::vector<Span> CalleeQueue::take(Level* level, Group* group, std::uint64_t rows, std::uint64_t arrival,
+                                    const TooLate& too_late, std::vector<Span>* late) {
   // Found before the group may go.
   std::vector<std::pair<GroupQueue*, Group*>> others;
   for (const auto& other : levels_) {
@@ -59,11 +68,11 @@ std::vector<Span> CalleeQueue::take(Level* level, Group* group, std::uint64_t ro
   std::vector<Span> taken;
   taken.reserve(std::min<std::uint64_t>(rows, group->spans.size()));
   const std::uint64_t round = group->first().turn.round;
-  level->queue.take(group, rows, &taken);
+  level->queue.take(group, rows, too_late, &taken, late);
   if (!taken.empty()) {  // else all of it had ended, and the level keeps its turn
     level->passed = 0;
     level->queue.began(round, arrival);
-    for (const auto& [queue, same] : others) queue->take(same, rows - rows_of(taken), &taken);
+    for (const auto& [queue, same] : others) queue->take(same, rows - rows_of(taken), too_late, &taken, late);
   }
   count();
   return taken;

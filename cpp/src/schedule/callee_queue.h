@@ -46,9 +46,12 @@ class CalleeQueue {
   [[nodiscard]] Level* next(const Level* after) const;
   // Instances of all levels that may share a batch with the group.
   [[nodiscard]] std::uint64_t alike(const Group& group) const;
-  // A batch of up to `rows` instances, begun by the group of the level, without those that no longer want to run.
-  // `arrival`: of a request that comes now.
-  [[nodiscard]] std::vector<Span> take(Level* level, Group* group, std::uint64_t rows, std::uint64_t arrival);
+  // At most so many instances go before the next one of this priority and sender.
+  [[nodiscard]] std::uint64_t before(std::uint32_t priority, const void* sender) const;
+  // A batch of up to `rows` instances, begun by the group of the level, without those that no longer want to run, and
+  // without those that are `too_late`, which are appended to `late`. `arrival`: of a request that comes now.
+  [[nodiscard]] std::vector<Span> take(Level* level, Group* group, std::uint64_t rows, std::uint64_t arrival,
+                                       const TooLate& too_late, std::vector<Span>* late);
   // A batch that one of this priority began was posted to a lane that offers the callee.
   void passed_by(std::uint32_t priority);
   // Drops the spans of requests that have been answered.

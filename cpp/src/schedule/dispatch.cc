@@ -1,5 +1,6 @@
 // The scheduler's steps that close batches and post them to lanes.
 #include <algorithm>
+#include <iterator>
 
 #include "schedule/batch_policy.h"
 #include "schedule/version_scheduler.h"
@@ -110,7 +111,7 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   std::uint64_t rows = max_batch;
   if (idle > 1) rows = std::min(rows, (callee->queue.alike(*group) + idle - 1) / idle);
   const std::uint32_t passed = level->passed;
-  task.spans = callee->queue.take(level, group, rows, next_arrival_++);
+  task.spans = take_batch(callee, level, group, rows, *best, later);
   refuse_deadly(callee, &task.spans, later);
   callee->ran_suspects = false;
   if (task.spans.empty()) return true;  // their requests had all been answered; there may be more
@@ -120,6 +121,32 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   }
   for (const std::uint32_t other : best->callees) callees_[other]->queue.passed_by(level->priority);
   return true;
+}
+
+std::vector<Span> VersionScheduler::take_batch(CalleeState* callee, CalleeQueue::Level* level,
+                                               CalleeQueue::Group* group, std::uint64_t rows, const LaneState& lane,
+                                               Deferred* later) {
+  TooLate too_late;
+  if (!deadlines_.empty()) {
+    const std::uint64_t expected = std::min(rows, callee->queue.alike(*group));
+    const Clock::time_point begin = later->now + time_until_free(lane, later->now);
+    too_late = [this, expected, begin](const Span& span) { return this->too_late(span, expected, begin); };
+  }
+  std::vector<Span> late;
+  std::vector<Span> taken = callee->queue.take(level, group, rows, next_arrival_++, too_late, &late);
+  // If that leaves nothing for an idle worker, one is run all the same, to see how long it takes now.
+  std::vector<Span> tried;
+  if (taken.empty() && !late.empty() && lane.tasks.empty()) {
+    tried.push_back(std::move(late.back()));
+    late.pop_back();
+  }
+  if (late.empty() && tried.empty()) return taken;
+  drop_late(callee, &late, later);
+  tried = those_wanted(tried);
+  std::ranges::move(cut_off(&tried, static_cast<std::uint32_t>(rows)), std::back_inserter(taken));
+  callee->queue.put_back(tried);
+  taken = those_wanted(taken);  // a request that was dropped may have instances in several stages
+  return taken;
 }
 
 bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) {
@@ -152,6 +179,7 @@ bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneSta
   send(*lane, later);
   for (const Span& span : task.spans) ++span.request->progress.running;
   lane->last_used = ++use_counter_;
+  task.posted = later->now;
   lane->tasks.push_back(std::move(task));
   if (callee->queue.empty()) {
     for (std::uint32_t i = 0; i < spec.inputs; ++i) {

@@ -96,13 +96,19 @@ void GroupQueue::refile(Group* group, Turn old) {
   groups_.erase(std::find_if(begin, end, [&](const auto& kept) { return kept.second.get() == group; }));
 }
 
-void GroupQueue::take(Group* group, std::uint64_t rows, std::vector<Span>* taken) {
+void GroupQueue::take(Group* group, std::uint64_t rows, const TooLate& too_late, std::vector<Span>* taken,
+                      std::vector<Span>* late) {
   if (group->spans.empty()) return;
   const Turn old = group->first().turn;
   while (rows > 0 && !group->spans.empty()) {
     auto node = group->spans.extract(group->spans.begin());
     Span& span = node.value();
     const void* const sender = span.request->info.sender;
+    if (too_late && too_late(span)) {
+      gone(group, sender, span.count);
+      late->push_back(std::move(span));
+      continue;
+    }
     const std::uint64_t most = std::min<std::uint64_t>(rows, rounds_.turn() - span.taken % rounds_.turn());
     std::uint64_t run = 0;
     std::uint32_t seen = span.request->progress.answered ? span.count : 0;

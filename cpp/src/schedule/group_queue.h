@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -21,6 +22,9 @@
 #include "schedule/span.h"
 
 namespace servoir {
+
+// Whether a request can no longer be answered in time, for all that is known.
+using TooLate = std::function<bool(const Span&)>;
 
 class GroupQueue {
  public:
@@ -50,6 +54,8 @@ class GroupQueue {
   void put_back(const Span& span);
   [[nodiscard]] bool empty() const { return by_turn_.empty(); }
   [[nodiscard]] std::uint64_t waiting() const { return waiting_; }
+  // At most so many instances go before the next one of the sender.
+  [[nodiscard]] std::uint64_t before(const void* sender) const { return std::min(waiting_, rounds_.before(sender)); }
   // The group whose turn it is. Only if not empty.
   [[nodiscard]] Group* front() const { return by_turn_.begin()->second; }
   // The first group of which so many instances wait, or nullptr.
@@ -57,8 +63,10 @@ class GroupQueue {
   // The group of this form, or nullptr.
   [[nodiscard]] Group* find(const Form& form) const;
   // Appends up to `rows` instances of the group in the order of their turns, and drops those that no longer want to
-  // run. The group may be gone afterwards.
-  void take(Group* group, std::uint64_t rows, std::vector<Span>* taken);
+  // run. What is `too_late`, if that is given, is not among them but appended to `late`. The group may be gone
+  // afterwards.
+  void take(Group* group, std::uint64_t rows, const TooLate& too_late, std::vector<Span>* taken,
+            std::vector<Span>* late);
   // A batch that an instance of this round began was taken. `arrival`: of a request that comes now.
   void began(std::uint64_t round, std::uint64_t arrival) {
     rounds_.began(round);

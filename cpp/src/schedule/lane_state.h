@@ -1,6 +1,7 @@
 // What the scheduler knows of a lane and of the tasks that the lane holds. It is used under its scheduler's lock only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,7 +22,8 @@ struct RunningTask {
   std::uint64_t id = 0;
   std::uint32_t callee = 0;
   std::uint32_t rows = 0;
-  std::uint32_t deaths = 0;     // workers that have died with it before; then it is run apart
+  std::uint32_t deaths = 0;  // workers that have died with it before; then it is run apart
+  Clock::time_point posted{};
   std::vector<Span> spans;      // in the order of the rows
   std::vector<BlockRef> rooms;  // where the worker may write; by add_room()
   struct Kept {
@@ -62,12 +64,15 @@ struct LaneState {
   std::string name;  // of its worker; the lanes of one worker have the same
   std::vector<std::uint32_t> callees;
   std::deque<RunningTask> tasks;   // oldest first; the worker runs them in this order
+  Clock::time_point free_since{};  // when it ended its last task
   std::uint64_t last_used = 0;     // counts uses, so that idle lanes take turns
   std::uint64_t kept_in_pass = 0;  // it is kept idle for an older batch, in this pass over the ready callees
   std::optional<RoomWish> wish;
   bool draining = false;
   bool sibling_ran = false;  // its worker has died, and another lane of the same worker was detached with a task
 
+  // When it began its first task, which it has.
+  [[nodiscard]] Clock::time_point busy_since() const { return std::max(tasks.front().posted, free_since); }
   [[nodiscard]] RunningTask* find(std::uint64_t task) {
     for (RunningTask& t : tasks) {
       if (t.id == task) return &t;

@@ -1,4 +1,4 @@
-// The scheduler's steps that queue, answer, fail and expire requests.
+// The scheduler's steps that queue, answer and fail requests.
 #include <algorithm>
 
 #include "base/text.h"
@@ -47,6 +47,10 @@ void VersionScheduler::sort_out(Request* request, std::span<const ReadyRun> read
 
 bool VersionScheduler::let_in(const std::shared_ptr<Request>& request, Deferred* later) {
   Request::Progress& progress = request->progress;
+  if (Status in_time = check_deadline(*request, later->now); !in_time.ok()) {
+    fail(request, std::move(in_time), later);
+    return false;
+  }
   if (Status admitted = admission_.enter(spec_->name, request->memory.held()); !admitted.ok()) {
     fail(request, std::move(admitted), later);
     return false;
@@ -111,18 +115,6 @@ void VersionScheduler::stopped_running(const std::shared_ptr<Request>& request, 
   if (request->progress.running == 0 && !request->failure.ok()) {
     later->dropped.push_back(std::move(request->values));
   }
-}
-
-void VersionScheduler::expire(Deferred* later) {
-  while (!deadlines_.empty() && deadlines_.begin()->first <= later->now) {
-    const std::shared_ptr<Request> request = deadlines_.begin()->second.lock();
-    if (request == nullptr) {
-      deadlines_.erase(deadlines_.begin());
-      continue;
-    }
-    fail(request, Status::DeadlineExceeded("the request's deadline passed before it was answered"), later);
-  }
-  if (!deadlines_.empty()) wake_at(deadlines_.begin()->first, later);
 }
 
 }  // namespace servoir

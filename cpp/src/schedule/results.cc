@@ -55,6 +55,8 @@ Status VersionScheduler::on_done(LaneState* lane, std::span<const std::byte> rec
   saw_output(&callee, bytes, result.rows);
   const std::uint64_t ns_per_row = std::max<std::uint64_t>(result.run_ns / result.rows, 1);
   callee.ns_per_row = callee.ns_per_row == 0 ? ns_per_row : (3 * callee.ns_per_row + ns_per_row) / 4;
+  callee.time.saw(result.rows, later->now - lane->busy_since());
+  lane->free_since = later->now;
   callee.batches.add();
   callee.instances.add(result.rows);
   callee.failed.add(result.failures.size());

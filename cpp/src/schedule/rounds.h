@@ -37,14 +37,20 @@ class Rounds {
     of.used += count;
     of.round += of.used / turn_;
     of.used %= turn_;
-    of.waiting += count;
+    add_waiting(&of, count);
     if (senders_.size() > forget_at_) forget();
     return first;
   }
   // So many instances of the sender wait no longer.
-  void leave(const void* sender, std::uint32_t count) { senders_.at(sender).waiting -= count; }
+  void leave(const void* sender, std::uint32_t count) { add_waiting(&senders_.at(sender), 0 - std::uint64_t{count}); }
   // So many that had left wait again, in their old round.
-  void come_back(const void* sender, std::uint32_t count) { senders_[sender].waiting += count; }
+  void come_back(const void* sender, std::uint32_t count) { add_waiting(&senders_[sender], count); }
+  // At most so many instances go before the next one of the sender.
+  [[nodiscard]] std::uint64_t before(const void* sender) const {
+    const auto found = senders_.find(sender);
+    const std::uint64_t round = found == senders_.end() ? round_ : std::max(found->second.round, round_);
+    return (round - round_ + 1) * turn_ * waiting_senders_;
+  }
   // A batch was begun by an instance of this round.
   void began(std::uint64_t round) {
     if (round > round_) {
@@ -63,6 +69,11 @@ class Rounds {
     std::uint64_t waiting = 0;
   };
 
+  void add_waiting(Sender* of, std::uint64_t count) {
+    if (of->waiting > 0) --waiting_senders_;
+    of->waiting += count;
+    if (of->waiting > 0) ++waiting_senders_;
+  }
   // Drops those of whom nothing waits: they are as if they had never been there.
   void forget() {
     std::erase_if(senders_, [](const auto& sender) { return sender.second.waiting == 0; });
@@ -74,6 +85,7 @@ class Rounds {
   std::uint64_t round_ = 0;
   std::uint32_t batches_ = 0;  // begun in this round
   std::unordered_map<const void*, Sender> senders_;
+  std::uint64_t waiting_senders_ = 0;
   std::size_t forget_at_ = kKept;
 };
 

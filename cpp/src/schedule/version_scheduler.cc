@@ -62,6 +62,7 @@ VersionScheduler::VersionScheduler(std::shared_ptr<Surroundings> around, Servabl
     }
     callees_.push_back(std::move(state));
   }
+  find_followers();
 }
 
 // ---- steps, under the lock
@@ -74,6 +75,7 @@ bool VersionScheduler::remove_lane(std::uint32_t id, std::string_view reason, bo
   lane->outbox->close();
   if (lane->wish) --wishes_;
   for (const std::uint32_t callee : lane->callees) std::erase(callees_[callee]->lanes, lane.get());
+  find_shared_lanes();
   bool known_cause = !lane->tasks.empty() && lane->tasks.front().deaths > 0;
   for (const auto& [other_id, other] : lanes_) {
     if (other->name != lane->name) continue;
@@ -145,6 +147,7 @@ Result<std::uint32_t> VersionScheduler::attach(LanePort* port, std::span<const s
     }
     id = lane->id = next_lane_++;
     for (const std::uint32_t callee : callees) callees_[callee]->lanes.push_back(lane.get());
+    find_shared_lanes();
     lanes_.emplace(id, std::move(lane));
     dispatch_all(&later);
   }

@@ -21,6 +21,7 @@
 #include "schedule/callee_queue.h"
 #include "schedule/lane_state.h"
 #include "schedule/scheduler.h"
+#include "schedule/service_time.h"
 #include "schedule/suspects.h"
 
 namespace servoir {
@@ -89,6 +90,9 @@ class VersionScheduler {
     std::uint32_t passed_over = 0;              // batches of younger requests posted to its lanes while it waited
     std::uint64_t room_per_row = 0;             // bytes of output, as seen lately
     std::uint64_t ns_per_row = 0;               // time in the worker, as seen lately; 0: not yet
+    ServiceTime time;                           // for which a batch occupies its lane
+    std::vector<std::uint32_t> sharing;         // callees that all its lanes, and no others, offer; itself among them
+    std::vector<std::uint32_t> followers;       // callees that what it has run may come to afterwards
     std::unique_ptr<MethodSpec> call_spec;      // of call_method
     std::shared_ptr<const Method> call_method;  // of models: a method whose only stage is the model, for Model.call
 
@@ -99,6 +103,12 @@ class VersionScheduler {
     metrics::Counter batches{scope, {"servoir_callee_batches", "Batches that workers have run."}};
     metrics::Counter instances{scope, {"servoir_callee_instances", "Instances that workers have run."}};
     metrics::Counter failed{scope, {"servoir_callee_failed_instances", "Instances that a worker ran with an error."}};
+    metrics::Counter refused{scope,
+                             {"servoir_callee_refused_requests",
+                              "Requests refused when they came: their wait for the callee was too long."}};
+    metrics::Counter dropped{
+        scope,
+        {"servoir_callee_dropped_requests", "Requests that had waited for the callee too long, and were not run."}};
     metrics::Counter run_time{
         scope, {"servoir_callee_run_seconds", "Time that workers took for batches.", metrics::Unit::kSeconds}};
   };
@@ -122,12 +132,33 @@ class VersionScheduler {
   void answer(const std::shared_ptr<Request>& request, Deferred* later) SERVOIR_REQUIRES(mutex_);
   void fail(const std::shared_ptr<Request>& request, Status why, Deferred* later) SERVOIR_REQUIRES(mutex_);
   void stopped_running(const std::shared_ptr<Request>& request, Deferred* later) SERVOIR_REQUIRES(mutex_);
-  void expire(Deferred* later) SERVOIR_REQUIRES(mutex_);
   [[nodiscard]] Status closed_status() const SERVOIR_REQUIRES(mutex_);
+
+  // --- deadlines (deadlines.cc)
+  // Whether the request, which comes now, can be answered in time. If not, it says why.
+  [[nodiscard]] Status check_deadline(const Request& request, Clock::time_point now) SERVOIR_REQUIRES(mutex_);
+  // Whether the span cannot be answered in time, even if a batch of so many instances then begins with it.
+  [[nodiscard]] bool too_late(const Span& span, std::uint64_t rows, Clock::time_point begin) SERVOIR_REQUIRES(mutex_);
+  void drop_late(CalleeState* callee, std::vector<Span>* late, Deferred* later) SERVOIR_REQUIRES(mutex_);
+  void expire(Deferred* later) SERVOIR_REQUIRES(mutex_);
+  // From the beginning of a batch of this stage to the answer, if nothing waits.
+  [[nodiscard]] std::chrono::nanoseconds time_to_finish(const Method& method, std::uint32_t stage, std::uint64_t rows)
+      SERVOIR_REQUIRES(mutex_);
+  // Until the lane has ended the tasks that it holds.
+  [[nodiscard]] std::chrono::nanoseconds time_until_free(const LaneState& lane, Clock::time_point now)
+      SERVOIR_REQUIRES(mutex_);
+  // For how long the request would wait at least until the callee's lanes come to it.
+  [[nodiscard]] std::chrono::nanoseconds time_before(const CalleeState& callee, const Request& request,
+                                                     Clock::time_point now) SERVOIR_REQUIRES(mutex_);
+  void find_shared_lanes() SERVOIR_REQUIRES(mutex_);
+  void find_followers() SERVOIR_REQUIRES(mutex_);
 
   // --- batches (dispatch.cc)
   void dispatch_all(Deferred* later) SERVOIR_REQUIRES(mutex_);
   bool dispatch(CalleeState* callee, LaneState** chosen, Deferred* later) SERVOIR_REQUIRES(mutex_);
+  [[nodiscard]] std::vector<Span> take_batch(CalleeState* callee, CalleeQueue::Level* level, CalleeQueue::Group* group,
+                                             std::uint64_t rows, const LaneState& lane, Deferred* later)
+      SERVOIR_REQUIRES(mutex_);
   bool post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) SERVOIR_REQUIRES(mutex_);
   void mark_ready(CalleeState* callee) SERVOIR_REQUIRES(mutex_);
 
@@ -198,6 +229,7 @@ class VersionScheduler {
   RowsResult rows_result_ SERVOIR_GUARDED_BY(mutex_);
   std::vector<ReadyRun> ready_runs_ SERVOIR_GUARDED_BY(mutex_);
   std::vector<AlikeRun> alike_runs_ SERVOIR_GUARDED_BY(mutex_);
+  std::vector<std::chrono::nanoseconds> stage_times_ SERVOIR_GUARDED_BY(mutex_);
 };
 
 }  // namespace servoir

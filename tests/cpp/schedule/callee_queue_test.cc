@@ -46,7 +46,8 @@ class CalleeQueueTest : public SchedulerTest {
   }
   std::vector<Span> take(std::uint64_t rows) {
     CalleeQueue::Level* level = queue_->first();
-    return queue_->take(level, level->queue.front(), rows, order_);
+    std::vector<Span> late;
+    return queue_->take(level, level->queue.front(), rows, order_, {}, &late);
   }
   static std::vector<float> xs_of(const std::vector<Span>& spans) {
     std::vector<float> values;
