@@ -1,5 +1,5 @@
 // A child that a stage of the worker has forked. It is a process of the user's own: the rings, the arena and the
-// control socket, of which it has copies, are the worker's. A child that comes out of the stage ends, because a second
+// control socket, of which it has copies, are the worker's. A child that leaves the stage ends, because a second
 // process that answered the worker's batches would spoil them.
 //
 // Any thread may ask; end_forked_child() is for the thread that holds the interpreter lock.

@@ -1,8 +1,8 @@
 // MemoryBudget: how much memory all holders of a kind together may have, such as requests that are still coming, or the
 // requests of one connection. MemoryShare: what one of them has of it.
 //
-// Any thread may use a budget; a share belongs to its holder's thread. A budget outlives the shares of it. One that a
-// shared_ptr owns does so by itself, from when a share has something of it.
+// Any thread may use a budget; a share belongs to its holder's thread. A budget outlives the shares of it: a share that
+// has something of a budget that a shared_ptr owns keeps it alive.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What is said of a figure where it is declared: its name, what it counts, in which unit, and its labels.
+// The description of a figure where it is declared: its name, what it counts, in which unit, and its labels.
 //
 // All of it is checked by the compiler, so that a name that no scraper reads does not build. Pure values; any thread.
 #pragma once

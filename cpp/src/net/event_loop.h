@@ -1,8 +1,8 @@
 // EventLoop: an event loop with a thread of its own.
 //
-// What is best done once for all that came in together is done at the end of a turn: a step that was added with
-// at_turn_end() runs after everything that was ready and that became ready meanwhile, in the order in which the steps
-// were added, and again as long as one of them did something.
+// A step that was added with at_turn_end() runs at the end of a turn, so that it does its work once for all that came
+// in together: after everything that was ready or became ready meanwhile, in the order in which the steps were added,
+// and again as long as one of them did something.
 //
 // `post` and `run_and_wait` may be called from any thread, at_turn_end() before start(), all else only from the loop's
 // own thread. After stop() the loop runs nothing any more.

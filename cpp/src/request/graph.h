@@ -1,9 +1,8 @@
 // The graph of a servable: its methods, their stages, and the functions and models that the stages call.
 //
 // These are plain values, made once from the graph that a worker tells and never changed afterwards, so any thread may
-// read them. A *callee*
-// is what a stage calls: a Python function (known by its name) or one subgraph of a model. All stages that call the
-// same callee share its queue and so its batches.
+// read them. A *callee* is what a stage calls: a Python function (known by its name) or a subgraph of a model. All
+// stages that call the same callee share its queue and so its batches.
 #pragma once
 
 #include <chrono>

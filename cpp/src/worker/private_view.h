@@ -4,8 +4,8 @@
 // done, another worker runs the batch again, and must find the inputs as they were. So functions are given a second
 // mapping of the arena, which is private to this process: it shows the arena's pages, and the first write to a page
 // makes a copy of that page, by the kernel. Once the batch is done, settle() brings the changes into the arena and
-// gives the copies up. A function that only reads costs a look at one counter: that of the page faults of this
-// process, since each such copy is one.
+// drops the copies. A function that only reads costs a look at one counter: that of the page faults of this process,
+// since each such copy is one.
 //
 // Used by the function lane's thread. The mapping stays for the life of the process, for arrays on it may be kept.
 #pragma once

@@ -1,4 +1,4 @@
-"""Which format a model's file has, told by its content."""
+"""Which format a model's file has, recognised by its content."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The command line `servoir COMMAND …`.
 
 Each command is a module with `add(subcommands)`, which describes its arguments and sets `run`, a function from the
-parsed arguments to the exit status. A RuntimeError is said on stderr without a traceback, with exit status 1; wrong
+parsed arguments to the exit status. A RuntimeError is printed on stderr without a traceback, with exit status 1; wrong
 arguments give 2.
 """
 

@@ -1,4 +1,4 @@
-"""The end of a child that a stage has forked and that comes out of the stage.
+"""The end of a child that a stage has forked and that leaves the stage.
 
 Such a child would go on as a second worker, which takes and answers the batches of the first. Called by the core.
 """
