@@ -7,12 +7,15 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from servoir import backends
 from servoir.backends import native, openvino
 from servoir.backends.file_format import file_format
 from servoir.backends.model_file import ModelFile
 from servoir.backends.options import read_options
+from support.kinds import ONNX_BACKENDS
 from support.models import onnx_models
 from support.models.ir_models import ADD
 
@@ -177,3 +180,39 @@ def test_options_of_a_config_file(tmp_path: Path) -> None:
     assert read_options({"C": "mine"}) == {"C": "mine"}
     with pytest.raises(RuntimeError, match="cannot be read as JSON"):
         read_options({"config_file": str(tmp_path / "missing.json")})
+
+
+def with_another_output(path: Path, kind: str) -> str:
+    """y = -x, and q, made of x, which no client can be sent."""
+    made = {
+        "sequence": (helper.make_node("SequenceConstruct", ["x"], ["q"]), None),
+        "int4": (helper.make_node("Cast", ["x"], ["q"], to=TensorProto.INT4), TensorProto.INT4),
+        "float8": (helper.make_node("Cast", ["x"], ["q"], to=TensorProto.FLOAT8E4M3FN), TensorProto.FLOAT8E4M3FN),
+    }
+    node, number = made[kind]
+    ports = [onnx_models.tensor(name, "float32", ["batch", 3]) for name in "xy"]
+    if number is None:
+        ports.append(helper.make_tensor_sequence_value_info("q", TensorProto.FLOAT, None))
+    else:
+        ports.append(helper.make_tensor_value_info("q", number, ["batch", 3]))
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"]), node], "test", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "sequence", "int4", "float8"])
+def test_a_file_with_an_output_that_cannot_be_served_is_run_by_the_backend_that_leaves_it_out(
+    kind: str, tmp_path: Path
+) -> None:
+    if "onnxruntime" not in ONNX_BACKENDS:
+        pytest.skip("there is no ONNX Runtime")
+    path = tmp_path / "m.onnx"
+    file = onnx_models.classifier(path) if kind == "classifier" else with_another_output(path, kind)
+    opened = backends.open_model([file], None, None, 1, backends.CPU, {})
+    assert opened.backend == "onnxruntime"
+    left_out = "probabilities" if kind == "classifier" else "q"
+    assert left_out not in [port["name"] for port in opened.subgraphs[0].outputs]
+    for other in ONNX_BACKENDS:
+        if other != "onnxruntime":
+            with pytest.raises(backends.BackendError, match=rf"(?s)\n{other}: .*(ZipMap|SequenceMark|type)"):
+                opened_by(file, backend=other)
