@@ -286,6 +286,21 @@ def test_a_reshape_that_keeps_dimensions_of_another(backend: str, tmp_path: Path
     agree(backend, tmp_path, nodes, shapes, random((3, 4, 6)))
 
 
+@pytest.mark.parametrize("shape", [(2, 0), (0, 3), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "int64", "float16", "float32", "float64"])
+def test_shapes_without_elements(backend: str, dtype: str, shape: Pair, tmp_path: Path) -> None:
+    ports = [onnx_models.tensor(name, dtype, ["batch", name]) for name in "xy"]
+    nodes = [node("Concat", ["x", "x"], ["y"], axis=1)]
+    file = onnx_models.save(tmp_path / "m.onnx", nodes, ports[:1], ports[1:])
+    subgraph: Any = backends.open_model([file], None, backend, 1, backends.CPU, {}).subgraphs[0]
+    x = np.ones(shape, dtype)
+    for _ in range(2):
+        (answer,) = subgraph.execute_copied([x])
+        assert answer.dtype == x.dtype
+        assert answer.tolist() == np.concatenate([x, x], axis=1).tolist()
+        assert answer.shape == (shape[0], 2 * shape[1])
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize(("operator", "gates"), [("GRU", 3), ("LSTM", 4)])
 def test_the_sequence_of_a_recurrent_operator_alone(

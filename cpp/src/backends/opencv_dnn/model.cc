@@ -286,17 +286,21 @@ Failure Instance::set_input(std::size_t index, const servoir_buffer& buffer) {
   }
   const cv::MatShape shape =
       buffer.rank == 0 ? cv::MatShape::scalar() : cv::MatShape(static_cast<std::size_t>(buffer.rank), dims.data());
-  network_.setInput(cv::Mat(shape, port.type, buffer.data), port.name);
+  // A conversion from half precision loses the shape of what has no elements.
+  const int type = port.type == CV_16F && shape.total() == 0 ? CV_32F : port.type;
+  network_.setInput(cv::Mat(shape, type, buffer.data), port.name);
   return {};
 }
 
 Failure Instance::give_output(std::size_t index, servoir_buffer* buffer) {
   const Port& port = model_.outputs_[index];
   cv::Mat& result = outputs_[index];
-  // OpenCV computes half precision in single precision, and gives the results as such.
-  if (result.type() != port.type) result.convertTo(result, port.type);
-  if (!result.isContinuous()) result = result.clone();
   cv::MatShape shape = result.shape();
+  const std::uint64_t bytes = shape.total() * static_cast<std::uint64_t>(CV_ELEM_SIZE(port.type));
+  // OpenCV computes half precision in single precision, and gives the results as such. Without elements a conversion
+  // loses the shape.
+  if (bytes > 0 && result.type() != port.type) result.convertTo(result, port.type);
+  if (!result.isContinuous()) result = result.clone();
   // OpenCV gives some scalars, and parts without elements, dimensions of 1 that they should not have.
   const std::optional<cv::MatShape> declared = declared_shape(port.description);
   if (declared && shape.dims != declared->dims && shape.total() == declared->total()) shape = *declared;
@@ -305,7 +309,6 @@ Failure Instance::give_output(std::size_t index, servoir_buffer* buffer) {
     return {SERVOIR_UNIMPLEMENTED, "output '" + port.name + "' has " + std::to_string(rank) + " dimensions; at most " +
                                        std::to_string(SERVOIR_MAX_RANK) + " can be served"};
   }
-  const std::uint64_t bytes = shape.total() * result.elemSize();
   if (buffer->data != nullptr && bytes <= buffer->bytes) {
     if (bytes > 0) std::memcpy(buffer->data, result.data, bytes);
   } else {
