@@ -44,6 +44,9 @@ struct Arena::Impl {
   void give_large(Block* block) SERVOIR_REQUIRES(mutex);
   // Gives back the pages that no block in use needs. The mutex is held.
   void flush();
+  // All blocks that are out less those on the shelves.
+  [[nodiscard]] std::uint64_t bytes_in_use() const SERVOIR_REQUIRES(mutex);
+  [[nodiscard]] std::uint64_t blocks_in_use() const SERVOIR_REQUIRES(mutex);
 
   const UniqueFd fd;
   std::byte* const base;
@@ -55,6 +58,8 @@ struct Arena::Impl {
   BlockShelves shelves;
   std::vector<std::unique_ptr<Block[]>> large_chunks SERVOIR_GUARDED_BY(mutex);
   Block* large_free SERVOIR_GUARDED_BY(mutex) = nullptr;
+  std::uint64_t large_bytes SERVOIR_GUARDED_BY(mutex) = 0;
+  std::uint64_t large_blocks SERVOIR_GUARDED_BY(mutex) = 0;
   mutable std::uint64_t peak SERVOIR_GUARDED_BY(mutex) = 0;
 };
 
@@ -67,7 +72,8 @@ Block* Arena::Impl::take_small(std::uint32_t size_class) {
   Block* block = small.take(size_class);
   if (block == nullptr) return nullptr;
   for (std::uint32_t more = BlockShelves::refill(size_class); more > 1 && !small.exhausted(size_class); --more) {
-    shelves.put(size_class, small.take(size_class));
+    // The shelf was empty just now. If a thread that shares it was faster, it has too many until that thread gives.
+    (void)shelves.give(size_class, small.take(size_class));
   }
   return block;
 }
@@ -85,17 +91,31 @@ Block* Arena::Impl::take_large(Arena* arena, std::uint64_t count) {
   block->arena_ = arena;
   block->offset_ = *first * kPage;
   block->size_ = count * kPage;
+  large_bytes += block->size_;
+  ++large_blocks;
   return block;
 }
 
 void Arena::Impl::give_large(Block* block) {
   pages.give({block->offset_ / kPage, block->size_ / kPage});
+  large_bytes -= block->size_;
+  --large_blocks;
   block->next_free_ = std::exchange(large_free, block);
 }
 
 void Arena::Impl::flush() {
-  for (std::uint32_t i = 0; i < kSizeClasses; ++i) small.give(shelves.take_all(i));
+  small.give(shelves.take_all());
   small.flush();
+}
+
+std::uint64_t Arena::Impl::bytes_in_use() const {
+  const std::uint64_t out = large_bytes + small.bytes_out();
+  return out - std::min(out, shelves.bytes());
+}
+
+std::uint64_t Arena::Impl::blocks_in_use() const {
+  const std::uint64_t out = large_blocks + small.blocks_out();
+  return out - std::min(out, shelves.blocks());
 }
 
 Arena::Arena(UniqueFd file, std::byte* memory, std::uint64_t bytes)
@@ -131,7 +151,7 @@ Result<std::unique_ptr<Arena>> Arena::create(std::uint64_t limit) {
 Arena::~Arena() {
   impl_->pages.stop();
   const MutexLock lock(&impl_->mutex);
-  if (const std::uint64_t blocks = impl_->shelves.blocks_in_use(); blocks > 0) {
+  if (const std::uint64_t blocks = impl_->blocks_in_use(); blocks > 0) {
     SERVOIR_ERROR("the arena is destroyed while " + std::to_string(blocks) + " blocks are in use");
   }
   impl_->flush();
@@ -152,33 +172,31 @@ Result<BlockRef> Arena::allocate(std::uint64_t bytes) {
   }
   if (block == nullptr) {
     return Status::ResourceExhausted(
-        "no room for " + std::to_string(bytes) + " bytes in the arena: " + std::to_string(impl.shelves.bytes_in_use()) +
+        "no room for " + std::to_string(bytes) + " bytes in the arena: " + std::to_string(impl.bytes_in_use()) +
         " of " + std::to_string(impl.limit) +
         " bytes are in use; send less at a time or raise the arena's limit (SERVOIR_ARENA_LIMIT_MB)");
   }
-  impl.shelves.count_used(block->size_);
-  impl.peak = std::max(impl.peak, impl.shelves.bytes_in_use());
+  impl.peak = std::max(impl.peak, impl.bytes_in_use());
   return BlockRef(block);
 }
 
 void Arena::free(Block* block) {
   if (block->run_ != nullptr) {
-    Block* unkept = impl_->shelves.give(size_class(block->size_), block);
-    if (unkept == nullptr) return;
+    const std::uint32_t of_size = size_class(block->size_);
+    if (!impl_->shelves.give(of_size, block)) return;
     const MutexLock lock(&impl_->mutex);
-    impl_->small.give(unkept);
+    impl_->small.give(impl_->shelves.surplus(of_size));
     return;
   }
   const MutexLock lock(&impl_->mutex);
-  impl_->shelves.count_unused(block->size_);
   impl_->give_large(block);
 }
 
 ArenaUsage Arena::usage() const {
   const MutexLock lock(&impl_->mutex);
-  const std::uint64_t in_use = impl_->shelves.bytes_in_use();
+  const std::uint64_t in_use = impl_->bytes_in_use();
   impl_->peak = std::max(impl_->peak, in_use);
-  return {impl_->limit, in_use, impl_->pages.resident_bytes(), impl_->peak, impl_->shelves.blocks_in_use()};
+  return {impl_->limit, in_use, impl_->pages.resident_bytes(), impl_->peak, impl_->blocks_in_use()};
 }
 
 void Arena::trim() {

@@ -28,7 +28,7 @@ BlockShelves::Shelf& BlockShelves::mine() {
   return shelves_[number];
 }
 
-void BlockShelves::Shelf::count(std::uint64_t more_bytes, std::uint64_t more_blocks) {
+void BlockShelves::Shelf::add(std::uint64_t more_bytes, std::uint64_t more_blocks) {
   bytes.store(bytes.load(std::memory_order_relaxed) + more_bytes, std::memory_order_relaxed);
   blocks.store(blocks.load(std::memory_order_relaxed) + more_blocks, std::memory_order_relaxed);
 }
@@ -40,66 +40,59 @@ Block* BlockShelves::take(std::uint32_t size_class) {
   if (chain.first == nullptr) return nullptr;
   Block* block = std::exchange(chain.first, chain.first->next_free_);
   --chain.count;
-  shelf.count(block->size_, 1);
+  shelf.add(0 - block->size_, 0 - std::uint64_t{1});
   return block;
 }
 
-Block* BlockShelves::give(std::uint32_t size_class, Block* block) {
+bool BlockShelves::give(std::uint32_t size_class, Block* block) {
   Shelf& shelf = mine();
   const MutexLock lock(&shelf.mutex);
   Chain& chain = shelf.chains[size_class];
   block->next_free_ = std::exchange(chain.first, block);
   ++chain.count;
-  shelf.count(0 - block->size_, 0 - std::uint64_t{1});
+  shelf.add(block->size_, 1);
+  return chain.count > shelf_limit(size_class);
+}
+
+Block* BlockShelves::surplus(std::uint32_t size_class) {
+  Shelf& shelf = mine();
+  const MutexLock lock(&shelf.mutex);
+  Chain& chain = shelf.chains[size_class];
   const std::uint32_t most = shelf_limit(size_class);
-  if (chain.count <= most) return nullptr;
+  if (chain.count <= most) return nullptr;  // another thread of this shelf was here meanwhile
   // The blocks that were given longest ago go.
   Block* last = chain.first;
   for (std::uint32_t kept = 1; kept < most / 2; ++kept) last = last->next_free_;
-  chain.count = most / 2;
+  const std::uint64_t going = std::exchange(chain.count, most / 2) - most / 2;
+  shelf.add(0 - going * last->size_, 0 - going);
   return std::exchange(last->next_free_, nullptr);
 }
 
-void BlockShelves::put(std::uint32_t size_class, Block* block) {
-  Shelf& shelf = mine();
-  const MutexLock lock(&shelf.mutex);
-  Chain& chain = shelf.chains[size_class];
-  block->next_free_ = std::exchange(chain.first, block);
-  ++chain.count;
-}
-
-Block* BlockShelves::take_all(std::uint32_t size_class) {
+Block* BlockShelves::take_all() {
+  for (Shelf& shelf : shelves_) shelf.mutex.lock();
   Block* all = nullptr;
   for (Shelf& shelf : shelves_) {
-    const MutexLock lock(&shelf.mutex);
-    Block* next = std::exchange(shelf.chains[size_class], {}).first;
-    while (next != nullptr) {
-      Block* block = std::exchange(next, next->next_free_);
-      block->next_free_ = std::exchange(all, block);
+    for (Chain& chain : shelf.chains) {
+      Block* next = std::exchange(chain, {}).first;
+      while (next != nullptr) {
+        Block* block = std::exchange(next, next->next_free_);
+        block->next_free_ = std::exchange(all, block);
+      }
     }
+    shelf.bytes.store(0, std::memory_order_relaxed);
+    shelf.blocks.store(0, std::memory_order_relaxed);
   }
+  for (Shelf& shelf : shelves_) shelf.mutex.unlock();
   return all;
 }
 
-void BlockShelves::count_used(std::uint64_t bytes) {
-  Shelf& shelf = mine();
-  const MutexLock lock(&shelf.mutex);
-  shelf.count(bytes, 1);
-}
-
-void BlockShelves::count_unused(std::uint64_t bytes) {
-  Shelf& shelf = mine();
-  const MutexLock lock(&shelf.mutex);
-  shelf.count(0 - bytes, 0 - std::uint64_t{1});
-}
-
-std::uint64_t BlockShelves::bytes_in_use() const {
+std::uint64_t BlockShelves::bytes() const {
   std::uint64_t sum = 0;
   for (const Shelf& shelf : shelves_) sum += shelf.bytes.load(std::memory_order_relaxed);
   return sum;
 }
 
-std::uint64_t BlockShelves::blocks_in_use() const {
+std::uint64_t BlockShelves::blocks() const {
   std::uint64_t sum = 0;
   for (const Shelf& shelf : shelves_) sum += shelf.blocks.load(std::memory_order_relaxed);
   return sum;

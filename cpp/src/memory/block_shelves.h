@@ -29,23 +29,20 @@ class BlockShelves {
   // takes more, but no memory to speak of for a size that comes only once.
   [[nodiscard]] static std::uint32_t refill(std::uint32_t size_class);
 
-  // Takes a block from this thread's shelf, for use. Returns null if there is none.
+  // Takes a block from this thread's shelf. Returns null if there is none.
   [[nodiscard]] Block* take(std::uint32_t size_class);
-  // Puts a block that is used no more on this thread's shelf. Returns the first of the linked blocks that the shelf has
-  // too much of, for the runs, or null.
-  [[nodiscard]] Block* give(std::uint32_t size_class, Block* block);
-  // Puts a block on this thread's shelf that comes from the runs.
-  void put(std::uint32_t size_class, Block* block);
-  // Takes all blocks of this size class from all shelves, for the runs. Returns the first of the linked blocks, or
-  // null.
-  [[nodiscard]] Block* take_all(std::uint32_t size_class);
+  // Puts a block on this thread's shelf. Returns whether the shelf has too many now, which stay there until surplus().
+  [[nodiscard]] bool give(std::uint32_t size_class, Block* block);
+  // Takes from this thread's shelf what it has too much of. Returns the first of the linked blocks, or null. The caller
+  // holds the mutex under which the runs are used until the blocks are there, so that take_all() misses none.
+  [[nodiscard]] Block* surplus(std::uint32_t size_class);
+  // Takes all blocks from all shelves at one moment, for the runs. Returns the first of the linked blocks, or null.
+  [[nodiscard]] Block* take_all() SERVOIR_NO_THREAD_SAFETY_ANALYSIS;  // clang does not follow locks in a loop
 
-  // Counts a block that was not taken from a shelf, or was not given to one.
-  void count_used(std::uint64_t bytes);
-  void count_unused(std::uint64_t bytes);
-  // Exact while no thread takes or gives.
-  [[nodiscard]] std::uint64_t bytes_in_use() const;
-  [[nodiscard]] std::uint64_t blocks_in_use() const;
+  // What lies on the shelves. While threads take and give, what goes from one shelf to another may count twice or not
+  // at all.
+  [[nodiscard]] std::uint64_t bytes() const;
+  [[nodiscard]] std::uint64_t blocks() const;
 
  private:
   struct Chain {
@@ -53,14 +50,13 @@ class BlockShelves {
     std::uint32_t count = 0;
   };
   struct alignas(64) Shelf {
-    void count(std::uint64_t more_bytes, std::uint64_t more_blocks) SERVOIR_REQUIRES(mutex);
-
     Mutex mutex;
     std::array<Chain, kSizeClasses> chains SERVOIR_GUARDED_BY(mutex);
-    // What the threads of this shelf took less what they gave, which may be below 0: only the sum over all shelves
-    // counts, and unsigned numbers add up to it all the same. Written under the mutex.
+    // Written under the mutex.
     std::atomic<std::uint64_t> bytes{0};
     std::atomic<std::uint64_t> blocks{0};
+
+    void add(std::uint64_t more_bytes, std::uint64_t more_blocks) SERVOIR_REQUIRES(mutex);
   };
   static constexpr std::size_t kShelves = 16;
 

@@ -81,6 +81,8 @@ Block* SmallBlocks::take(std::uint32_t size_class) {
   }
   ++run->used;
   if (run->used == run->blocks_in_all) unlink(&owner, run);
+  bytes_out_ += block->size_;
+  ++blocks_out_;
   return block;
 }
 
@@ -90,6 +92,8 @@ void SmallBlocks::return_to_run(Block* block) {
   if (run->used == run->blocks_in_all) link(&owner, run);
   block->next_free_ = run->free;
   run->free = block;
+  bytes_out_ -= block->size_;
+  --blocks_out_;
   if (--run->used > 0) return;
   unlink(&owner, run);
   if (owner.spare == nullptr) {

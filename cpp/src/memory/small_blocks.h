@@ -35,6 +35,9 @@ class SmallBlocks {
   void give(Block* first);
   // Gives back the pages of runs without a block in use.
   void flush();
+  // What was taken and has not come back.
+  [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
+  [[nodiscard]] std::uint64_t blocks_out() const { return blocks_out_; }
 
  private:
   struct SizeClass {
@@ -52,6 +55,8 @@ class SmallBlocks {
   Arena* const arena_;
   Trimmer* const pages_;
   std::array<SizeClass, kSizeClasses> classes_;
+  std::uint64_t bytes_out_ = 0;
+  std::uint64_t blocks_out_ = 0;
 };
 
 }  // namespace servoir

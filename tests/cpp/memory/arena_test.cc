@@ -6,12 +6,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "memory/arena_view.h"
 #include "memory/size_class.h"
 
@@ -258,6 +261,65 @@ TEST(Arena, WhatAThreadKeepsAtHandIsGivenToAnyWhoNeedsIt) {
   }
   EXPECT_EQ(arena->usage().in_use, 0U);
   EXPECT_TRUE(arena->allocate(32 * kMiB).ok());
+}
+
+// Blocks that any thread may take or give, so most go back to another shelf than they came from.
+struct Slots {
+  struct Slot {
+    Mutex mutex;
+    BlockRef block SERVOIR_GUARDED_BY(mutex);
+  };
+  std::array<Slot, 8> slots;
+
+  // Runs threads that fill and empty the slots by turns. Returns how many times there was no room.
+  int pass_around(Arena* arena, std::uint64_t bytes) {
+    std::atomic<int> refused{0};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < slots.size(); ++t) {
+      threads.emplace_back([&, t] {
+        std::mt19937 random(t);
+        for (int i = 0; i < 200'000; ++i) {
+          Slot& slot = slots[random() % slots.size()];
+          const MutexLock lock(&slot.mutex);
+          if (slot.block) {
+            slot.block = BlockRef();
+            continue;
+          }
+          Result<BlockRef> block = arena->allocate(bytes);
+          if (!block.ok()) ++refused;
+          if (block.ok()) slot.block = std::move(block).value();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return refused;
+  }
+};
+
+TEST(Arena, GivesAThreadWhatTheOthersLeaveWhileTheyTakeAndGive) {
+  const auto arena = make(32 * kMiB);
+  Slots slots;
+  std::vector<BlockRef> rest;
+  while (rest.size() < 32 * kMiB / kMaxSmall - slots.slots.size()) rest.push_back(must(arena.get(), kMaxSmall));
+  EXPECT_EQ(slots.pass_around(arena.get(), kMaxSmall), 0);
+}
+
+TEST(Arena, UsageIsNeverBelowNothingNorAboveWhatThereIs) {
+  const auto arena = make(32 * kMiB);
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    while (!done) {
+      const ArenaUsage usage = arena->usage();
+      EXPECT_LE(usage.in_use, usage.resident);
+      EXPECT_LE(usage.peak, arena->limit());
+      EXPECT_LE(usage.blocks, arena->limit() / kMinSmall);
+      if (testing::Test::HasFailure()) return;
+    }
+  });
+  EXPECT_EQ(Slots().pass_around(arena.get(), 1024), 0);
+  done = true;
+  reader.join();
+  EXPECT_EQ(arena->usage().in_use, 0U);
 }
 
 TEST(Arena, ThePeakOfSmallBlocksIsSeenToWithinWhatAThreadKeeps) {

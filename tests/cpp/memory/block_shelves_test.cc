@@ -18,7 +18,7 @@ class BlockShelvesTest : public testing::Test {
  protected:
   ~BlockShelvesTest() override {
     const MutexLock lock(&mutex_);
-    runs_.give(shelves_.take_all(kClass));
+    runs_.give(shelves_.take_all());
     runs_.flush();
   }
   Block* fresh() {
@@ -42,18 +42,18 @@ TEST_F(BlockShelvesTest, GivesWhatTheThreadGaveLast) {
   EXPECT_EQ(shelves_.take(kClass), nullptr);
   Block* first = fresh();
   Block* second = fresh();
-  EXPECT_EQ(shelves_.give(kClass, first), nullptr);
-  EXPECT_EQ(shelves_.give(kClass, second), nullptr);
+  EXPECT_FALSE(shelves_.give(kClass, first));
+  EXPECT_FALSE(shelves_.give(kClass, second));
   EXPECT_EQ(shelves_.take(kClass + 1), nullptr);
   EXPECT_EQ(shelves_.take(kClass), second);
   EXPECT_EQ(shelves_.take(kClass), first);
   EXPECT_EQ(shelves_.take(kClass), nullptr);
-  EXPECT_EQ(shelves_.give(kClass, first), nullptr);
-  EXPECT_EQ(shelves_.give(kClass, second), nullptr);
+  EXPECT_FALSE(shelves_.give(kClass, first));
+  EXPECT_FALSE(shelves_.give(kClass, second));
 }
 
 TEST_F(BlockShelvesTest, ThreadsHaveShelvesOfTheirOwn) {
-  EXPECT_EQ(shelves_.give(kClass, fresh()), nullptr);
+  EXPECT_FALSE(shelves_.give(kClass, fresh()));
   // Of two threads that begin one after the other, one at most shares the shelf of this thread.
   int without = 0;
   for (int i = 0; i < 2; ++i) {
@@ -62,7 +62,7 @@ TEST_F(BlockShelvesTest, ThreadsHaveShelvesOfTheirOwn) {
       if (block == nullptr) {
         ++without;
       } else {
-        EXPECT_EQ(shelves_.give(kClass, block), nullptr);
+        EXPECT_FALSE(shelves_.give(kClass, block));
       }
     }).join();
   }
@@ -71,13 +71,13 @@ TEST_F(BlockShelvesTest, ThreadsHaveShelvesOfTheirOwn) {
 
 TEST_F(BlockShelvesTest, ReturnsTheOldestOfTooMany) {
   std::vector<Block*> given;
-  Block* unkept = nullptr;
-  while (unkept == nullptr) {
+  do {
     ASSERT_LE(given.size(), 64U);
     given.push_back(fresh());
-    unkept = shelves_.give(kClass, given.back());
-  }
-  to_runs(unkept);
+  } while (!shelves_.give(kClass, given.back()));
+  EXPECT_EQ(shelves_.blocks(), given.size());  // until the caller takes them
+  to_runs(shelves_.surplus(kClass));
+  EXPECT_EQ(shelves_.surplus(kClass), nullptr);
   // What is left are the blocks that were given last.
   std::vector<Block*> left;
   while (Block* block = shelves_.take(kClass)) left.push_back(block);
@@ -87,24 +87,25 @@ TEST_F(BlockShelvesTest, ReturnsTheOldestOfTooMany) {
     given.pop_back();
   }
   EXPECT_EQ(given.size(), 33U);
-  for (Block* block : left) EXPECT_EQ(shelves_.give(kClass, block), nullptr);
+  for (Block* block : left) EXPECT_FALSE(shelves_.give(kClass, block));
 }
 
 TEST_F(BlockShelvesTest, CountsOverAllThreads) {
   std::vector<Block*> blocks;
   for (int i = 0; i < 8; ++i) blocks.push_back(fresh());
-  for (Block* block : blocks) shelves_.count_used(block->size());
-  EXPECT_EQ(shelves_.blocks_in_use(), 8U);
-  EXPECT_EQ(shelves_.bytes_in_use(), 8 * kBytes);
+  Block* last = blocks.back();
+  blocks.pop_back();
+  EXPECT_FALSE(shelves_.give(kClass, last));
   std::thread([&] {
-    for (Block* block : std::exchange(blocks, {})) EXPECT_EQ(shelves_.give(kClass, block), nullptr);
-    EXPECT_EQ(shelves_.blocks_in_use(), 0U);
+    for (Block* block : blocks) EXPECT_FALSE(shelves_.give(kClass, block));
+    EXPECT_EQ(shelves_.blocks(), 8U);
+    EXPECT_EQ(shelves_.bytes(), 8 * kBytes);
     EXPECT_NE(shelves_.take(kClass), nullptr);
+    EXPECT_EQ(shelves_.bytes(), 7 * kBytes);
   }).join();
-  EXPECT_EQ(shelves_.bytes_in_use(), kBytes);
-  shelves_.count_unused(kBytes);
-  EXPECT_EQ(shelves_.bytes_in_use(), 0U);
-  EXPECT_EQ(shelves_.blocks_in_use(), 0U);
+  to_runs(shelves_.take_all());
+  EXPECT_EQ(shelves_.blocks(), 0U);
+  EXPECT_EQ(shelves_.bytes(), 0U);
 }
 
 }  // namespace
