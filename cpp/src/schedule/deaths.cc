@@ -15,6 +15,7 @@ void VersionScheduler::fail_instances(const Span& span, Code code, std::string_v
 void VersionScheduler::put_back(CalleeState* callee, RunningTask* task) {
   if (task->deaths > 0) {
     callee->suspects.put_back({std::move(task->spans), task->deaths});
+    has_suspects_ = true;
   } else {
     callee->queue.put_back(task->spans);
   }
@@ -27,9 +28,9 @@ bool VersionScheduler::died_with(RunningTask* task, const LaneState& lane, std::
   std::string text = lane.name + " died while it ran this: ";
   text += reason;
   using Evidence = Suspects::Evidence;
-  const Evidence evidence = task->rows > 1                   ? Evidence::kNone
-                            : by_itself && !lane.sibling_ran ? Evidence::kProof
-                                                             : Evidence::kSome;
+  const Evidence evidence = task->rows > 1 || lane.beside ? Evidence::kNone
+                            : by_itself                   ? Evidence::kProof
+                                                          : Evidence::kSome;
   if (!callee.queue.spec().rerun) {
     text += " (it is not run again, because the stage says rerun=False)";
     for (const Span& span : task->spans) fail_instances(span, Code::kUnavailable, text, later);
@@ -37,12 +38,15 @@ bool VersionScheduler::died_with(RunningTask* task, const LaneState& lane, std::
   }
   const auto guilty = callee.suspects.died({std::move(task->spans), task->deaths}, evidence, later->now);
   if (guilty) {
-    text += task->deaths == 0   ? " (and nothing else)"
+    text += evidence == Evidence::kNone
+                ? " (" + std::to_string(task->deaths + 1) + " workers have died with this instance)"
+            : task->deaths == 0 ? " (and nothing else)"
             : task->deaths == 1 ? " (the second worker that died with this request)"
                                 : " (" + std::to_string(task->deaths + 1) +
                                       " workers have died with this instance, the last while it ran nothing else)";
     fail_instances(*guilty, Code::kUnavailable, text, later);
   }
+  has_suspects_ = true;
   mark_ready(&callee);
   return guilty.has_value();
 }

@@ -11,6 +11,8 @@ namespace {
 // A callee whose part of a batch waits for an idle lane lets so many full batches of younger requests be queued on that
 // lane ahead of it, which keeps the lane busy. After that the lane is kept for it.
 constexpr std::uint32_t kMostPassedOver = 4;
+// So long a batch that a worker died with waits for a worker that runs nothing else, which says most about it.
+constexpr std::chrono::seconds kWaitsApart{1};
 
 }  // namespace
 
@@ -22,6 +24,7 @@ void VersionScheduler::mark_ready(CalleeState* callee) {
 
 void VersionScheduler::dispatch_all(Deferred* later) {
   grant_wishes(later);
+  if (has_suspects_) has_suspects_ = std::ranges::any_of(callees_, [](const auto& c) { return !c->suspects.empty(); });
   bool progress = true;
   while (progress && !ready_.empty()) {
     progress = false;
@@ -64,10 +67,11 @@ void VersionScheduler::dispatch_all(Deferred* later) {
 // Posts at most one batch of the callee, and returns whether it did. *chosen is the lane that got the batch or is not
 // free for it; it is null if the callee waits for something else.
 bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferred* later) {
+  if (callee->suspects_first()) return dispatch_suspects(callee, chosen, later);
   LaneState* best = nullptr;
   std::uint64_t idle = 0;
   for (LaneState* lane : callee->lanes) {
-    if (lane->draining || lane->blocked()) continue;
+    if (lane->draining || lane->blocked() || leaves_apart(*lane, later->now)) continue;
     if (lane->tasks.empty()) ++idle;
     if (best == nullptr || lane->tasks.size() < best->tasks.size() ||
         (lane->tasks.size() == best->tasks.size() && lane->last_used < best->last_used)) {
@@ -80,15 +84,6 @@ bool VersionScheduler::dispatch(CalleeState* callee, LaneState** chosen, Deferre
   if (spec.called_singly) max_batch = rows_of_a_trip(max_batch, callee->ns_per_row);
   RunningTask task;
   task.callee = callee->index;
-  if (callee->suspects_first()) {
-    *chosen = best;
-    if (!best->tasks.empty()) return false;
-    Suspects::Batch batch = callee->suspects.take();
-    task.spans = those_wanted(batch.spans);
-    task.deaths = batch.deaths;
-    callee->ran_suspects = true;
-    return post_batch(callee, std::move(task), best, later);
-  }
   CalleeQueue::Level* level = callee->queue.first();
   CalleeQueue::Group* group = nullptr;
   BatchDecision decision = BatchDecision::kDelay;
@@ -147,6 +142,53 @@ std::vector<Span> VersionScheduler::take_batch(CalleeState* callee, CalleeQueue:
   callee->queue.put_back(tried);
   taken = those_wanted(taken);  // a request that was dropped may have instances in several stages
   return taken;
+}
+
+bool VersionScheduler::dispatch_suspects(CalleeState* callee, LaneState** chosen, Deferred* later) {
+  const auto quiet = [](const LaneState* lane) {
+    return std::ranges::all_of(lane->siblings,
+                               [](const LaneState* other) { return other->tasks.empty() || other->waits_for_call(); });
+  };
+  LaneState* idle = nullptr;
+  LaneState* apart = nullptr;
+  for (LaneState* lane : callee->lanes) {
+    if (lane->draining || lane->blocked()) continue;
+    *chosen = lane;
+    if (!lane->tasks.empty()) continue;
+    idle = lane;
+    if (apart == nullptr && quiet(lane)) apart = lane;
+  }
+  if (idle == nullptr) return false;
+  *chosen = apart != nullptr ? apart : idle;
+  if (apart == nullptr) {
+    callee->apart_until = std::min(callee->apart_until, later->now + kWaitsApart);
+    if (later->now < callee->apart_until) {
+      wake_at(callee->apart_until, later);
+      return false;
+    }
+  }
+  callee->apart_until = Clock::time_point::max();
+  RunningTask task;
+  task.callee = callee->index;
+  Suspects::Batch batch = callee->suspects.take();
+  task.spans = those_wanted(batch.spans);
+  task.deaths = batch.deaths;
+  callee->ran_suspects = true;
+  return post_batch(callee, std::move(task), *chosen, later);
+}
+
+bool VersionScheduler::leaves_apart(const LaneState& lane, Clock::time_point now) const {
+  for (const LaneState* other : lane.siblings) {
+    if (other->runs_suspect()) {
+      if (!other->waits_for_call()) return true;
+      continue;  // it needs this lane for its call
+    }
+    if (!has_suspects_ || !other->tasks.empty() || other->draining || other->blocked()) continue;
+    for (const std::uint32_t index : other->callees) {
+      if (callees_[index]->suspects_first() && now < callees_[index]->apart_until) return true;
+    }
+  }
+  return false;
 }
 
 bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) {

@@ -101,4 +101,12 @@ std::uint64_t rows_that_fit(const CalleeSpec& callee, std::uint32_t max_record) 
   return std::max<std::uint64_t>(1, bytes > heads ? (bytes - heads) / row : 1);
 }
 
+bool LaneState::runs_beside(const LaneState& other) const {
+  if (tasks.empty() || waits_for_call()) return false;
+  const auto is_call_of_other = [&](const Span& span) {
+    return other.waits_for_call() && std::ranges::count(other.tasks.front().calls, span.request) > 0;
+  };
+  return !std::ranges::all_of(tasks.front().spans, is_call_of_other);
+}
+
 }  // namespace servoir

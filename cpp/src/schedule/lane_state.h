@@ -69,7 +69,9 @@ struct LaneState {
   std::uint64_t kept_in_pass = 0;  // it is kept idle for an older batch, in this pass over the ready callees
   std::optional<RoomWish> wish;
   bool draining = false;
-  bool sibling_ran = false;  // its worker has died, and another lane of the same worker was detached with a task
+  bool leaving = false;              // another lane of its worker was detached, and this one will be
+  std::vector<LaneState*> siblings;  // the other lanes of its worker, which dies with what any of them runs
+  bool beside = false;  // its worker has died, and ran something else than the first task of this lane and its calls
 
   // When it began its first task, which it has.
   [[nodiscard]] Clock::time_point busy_since() const { return std::max(tasks.front().posted, free_since); }
@@ -79,11 +81,14 @@ struct LaneState {
     }
     return nullptr;
   }
-  // A lane that waits for a call to be answered, or for room, cannot start the tasks that follow; a lane that may be
-  // about to die would not reach them.
-  [[nodiscard]] bool blocked() const {
-    return wish || (!tasks.empty() && (!tasks.front().calls.empty() || tasks.front().deaths > 0));
-  }
+  [[nodiscard]] bool waits_for_call() const { return !tasks.empty() && !tasks.front().calls.empty(); }
+  // Whether it runs a batch that a worker has died with, which nothing else is to run beside.
+  [[nodiscard]] bool runs_suspect() const { return !tasks.empty() && tasks.front().deaths > 0; }
+  // Whether it runs something that is not a call of the first task of the other lane.
+  [[nodiscard]] bool runs_beside(const LaneState& other) const;
+  // Whether nothing is posted: a lane that waits for a call to be answered, or for room, cannot start the tasks that
+  // follow; a lane that may be about to die would not reach them.
+  [[nodiscard]] bool blocked() const { return leaving || wish || waits_for_call() || runs_suspect(); }
 };
 
 }  // namespace servoir

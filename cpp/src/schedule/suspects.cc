@@ -10,6 +10,8 @@ namespace servoir {
 namespace {
 
 constexpr std::chrono::minutes kRemembered{1};
+// Where a worker could not be had for an instance alone, so many deaths say enough.
+constexpr std::uint32_t kMostDeaths = 6;
 constexpr std::size_t kMostRemembered = 64;
 
 std::uint64_t bytes_of(const CalleeSpec& callee, const Request& request, std::uint32_t stage, std::uint32_t instance) {
@@ -47,7 +49,8 @@ std::optional<Span> Suspects::died(Batch batch, Evidence evidence, Clock::time_p
     batches_.push_back(std::move(batch));
     return std::nullopt;
   }
-  if (evidence == Evidence::kNone || (evidence == Evidence::kSome && batch.deaths == 1)) {
+  const std::uint32_t enough = evidence == Evidence::kNone ? kMostDeaths : evidence == Evidence::kSome ? 2 : 1;
+  if (batch.deaths < enough) {
     batches_.push_back(std::move(batch));
     return std::nullopt;
   }

@@ -1,9 +1,10 @@
 // Suspects: the instances of a callee with which a worker has died.
 //
 // A batch that a worker died with is run again in halves, down to the single instance, each part as a batch of its
-// own, so that only the instance that ends workers gets the error. An instance is guilty when its worker ran nothing
-// else and died by itself, or when it is the second worker that died with it. The content of such an instance is
-// remembered for a while: when it comes again it costs no worker. It is used under its scheduler's lock only.
+// own that has a worker to itself, so that only the instance that ends workers gets the error. An instance is guilty
+// when its worker ran nothing else and died by itself, or when it is the second worker that died with it. The content
+// of such an instance is remembered for a while: when it comes again it costs no worker. It is used under its
+// scheduler's lock only.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,7 @@ class Suspects {
   void put_back(Batch batch) { batches_.push_front(std::move(batch)); }
   // What a death says about an instance that was the only one of its batch.
   enum class Evidence : std::uint8_t {
-    kNone,   // the worker ran other instances as well
+    kNone,   // the worker ran other instances as well; only after many such deaths it is guilty all the same
     kSome,   // it ran nothing else, but may have been ended from outside
     kProof,  // and it died by itself
   };

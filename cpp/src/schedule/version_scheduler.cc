@@ -77,10 +77,11 @@ bool VersionScheduler::remove_lane(std::uint32_t id, std::string_view reason, bo
   for (const std::uint32_t callee : lane->callees) std::erase(callees_[callee]->lanes, lane.get());
   find_shared_lanes();
   bool known_cause = !lane->tasks.empty() && lane->tasks.front().deaths > 0;
-  for (const auto& [other_id, other] : lanes_) {
-    if (other->name != lane->name) continue;
-    lane->sibling_ran = lane->sibling_ran || !other->tasks.empty();
-    other->sibling_ran = other->sibling_ran || !lane->tasks.empty();
+  for (LaneState* other : lane->siblings) {
+    lane->beside = lane->beside || other->runs_beside(*lane);
+    other->beside = other->beside || lane->runs_beside(*other);
+    std::erase(other->siblings, lane.get());
+    other->leaving = true;
   }
   // The lane ran the first; it had not begun those that follow.
   bool ran = true;
@@ -148,6 +149,11 @@ Result<std::uint32_t> VersionScheduler::attach(LanePort* port, std::span<const s
     id = lane->id = next_lane_++;
     for (const std::uint32_t callee : callees) callees_[callee]->lanes.push_back(lane.get());
     find_shared_lanes();
+    for (const auto& [other_id, other] : lanes_) {
+      if (other->name != lane->name) continue;
+      other->siblings.push_back(lane.get());
+      lane->siblings.push_back(other.get());
+    }
     lanes_.emplace(id, std::move(lane));
     dispatch_all(&later);
   }

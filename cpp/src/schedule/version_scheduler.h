@@ -84,7 +84,8 @@ class VersionScheduler {
     std::uint32_t index;
     CalleeQueue queue;
     Suspects suspects;
-    bool ran_suspects = false;  // the last batch was of the suspects
+    bool ran_suspects = false;                                 // the last batch was of the suspects
+    Clock::time_point apart_until = Clock::time_point::max();  // so long the suspects wait for a worker of their own
     std::vector<LaneState*> lanes;
     bool ready = false;                         // listed in ready_
     std::uint32_t passed_over = 0;              // batches of younger requests posted to its lanes while it waited
@@ -159,6 +160,10 @@ class VersionScheduler {
   [[nodiscard]] std::vector<Span> take_batch(CalleeState* callee, CalleeQueue::Level* level, CalleeQueue::Group* group,
                                              std::uint64_t rows, const LaneState& lane, Deferred* later)
       SERVOIR_REQUIRES(mutex_);
+  // Posts a batch of the suspects to a lane whose worker runs nothing else.
+  bool dispatch_suspects(CalleeState* callee, LaneState** chosen, Deferred* later) SERVOIR_REQUIRES(mutex_);
+  // Whether the lane begins nothing, because a suspect runs, or is about to run, on another lane of its worker.
+  [[nodiscard]] bool leaves_apart(const LaneState& lane, Clock::time_point now) const SERVOIR_REQUIRES(mutex_);
   bool post_batch(CalleeState* callee, RunningTask task, LaneState* lane, Deferred* later) SERVOIR_REQUIRES(mutex_);
   void mark_ready(CalleeState* callee) SERVOIR_REQUIRES(mutex_);
 
@@ -210,6 +215,7 @@ class VersionScheduler {
   Clock::time_point wake_ SERVOIR_GUARDED_BY(mutex_) = Clock::time_point::max();  // when tick() is wanted; max(): never
   Admission admission_ SERVOIR_GUARDED_BY(mutex_);
   bool closed_ SERVOIR_GUARDED_BY(mutex_) = false;
+  bool has_suspects_ SERVOIR_GUARDED_BY(mutex_) = false;   // of any callee, or had some lately
   bool ring_was_full_ SERVOIR_GUARDED_BY(mutex_) = false;  // of a lane, whose outbox is posted again
   std::uint32_t wishes_ SERVOIR_GUARDED_BY(mutex_) = 0;    // of lanes
   Clock::time_point short_since_ SERVOIR_GUARDED_BY(mutex_) = Clock::time_point::max();       // a batch found no room

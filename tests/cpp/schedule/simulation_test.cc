@@ -57,7 +57,7 @@ class Simulation : public SchedulerTest {
     answered.clear();
     for (Servable& servable : servables_) {
       scheduler->withdraw(servable.id, "");
-      for (Worker& worker : servable.workers) worker.lane = nullptr;
+      for (Worker& worker : servable.workers) worker.lanes.clear();
     }
     ended_.clear();
     EXPECT_EQ(arena->usage().blocks, 0U);
@@ -66,10 +66,13 @@ class Simulation : public SchedulerTest {
  private:
   static constexpr std::uint32_t kSenders = 5;
 
-  struct Worker {
-    std::unique_ptr<FakeLane> lane;  // null while it is dead
+  struct WorkerLane {
+    std::unique_ptr<FakeLane> lane;
     AttachmentId attachment = 0;
     bool busy = false;
+  };
+  struct Worker {
+    std::vector<WorkerLane> lanes;  // none while it is dead
   };
   struct Servable {
     ServableId id = 0;
@@ -131,11 +134,17 @@ class Simulation : public SchedulerTest {
   void start_worker(std::size_t servable, std::size_t number) {
     Servable& of = servables_[servable];
     Worker& worker = of.workers[number];
-    worker.lane = std::make_unique<FakeLane>();
-    worker.busy = false;
-    std::vector<std::uint32_t> all;
-    for (std::uint32_t c = 0; c < of.callees.size(); ++c) all.push_back(c);
-    worker.attachment = attach(of.id, worker.lane.get(), all, "worker " + std::to_string(++started_));
+    // Those that may die have a lane for models as well, as real ones have.
+    std::vector<std::vector<std::uint32_t>> offers(deaths_happen_ ? 2 : 1);
+    for (std::uint32_t c = 0; c < of.callees.size(); ++c) {
+      offers[deaths_happen_ && of.callees[c].kind == CalleeSpec::Kind::kModel ? 1 : 0].push_back(c);
+    }
+    const std::string name = "worker " + std::to_string(++started_);
+    for (const std::vector<std::uint32_t>& callees : offers) {
+      auto lane = std::make_unique<FakeLane>();
+      const AttachmentId id = attach(of.id, lane.get(), callees, name);
+      worker.lanes.push_back({std::move(lane), id, false});
+    }
   }
 
   void arrive() {
@@ -226,10 +235,11 @@ class Simulation : public SchedulerTest {
     for (std::size_t s = 0; s < servables_.size(); ++s) {
       count_overtaking(servables_[s]);
       for (std::size_t w = 0; w < servables_[s].workers.size(); ++w) {
-        Worker& worker = servables_[s].workers[w];
-        if (worker.lane == nullptr || worker.busy || worker.lane->tasks.empty()) continue;
-        worker.busy = true;
-        after(50 + pick(3000), [this, s, w] { finish_task(s, w); });
+        for (WorkerLane& lane : servables_[s].workers[w].lanes) {
+          if (lane.busy || lane.lane->tasks.empty()) continue;
+          lane.busy = true;
+          after(50 + pick(3000), [this, s, w, id = lane.attachment] { finish_task(s, w, id); });
+        }
       }
     }
   }
@@ -244,7 +254,7 @@ class Simulation : public SchedulerTest {
     };
     std::vector<Posted> posted;
     for (Worker& worker : of.workers) {
-      for (const RunTask& task : worker.lane->tasks) {
+      for (const RunTask& task : worker.lanes.front().lane->tasks) {
         std::vector<const Known*> requests;
         for (const float row : rows_of(task)) {
           held.insert(first_value(row));
@@ -288,25 +298,31 @@ class Simulation : public SchedulerTest {
   // Each stage adds one to a multiple of eight.
   static float first_value(float row) { return row - std::fmod(row, 8.0F); }
 
-  void finish_task(std::size_t s, std::size_t w) {
-    Worker& worker = servables_[s].workers[w];
-    const RunTask task = worker.lane->tasks.front();
+  void finish_task(std::size_t s, std::size_t w, AttachmentId lane_id) {
+    std::vector<WorkerLane>& lanes = servables_[s].workers[w].lanes;
+    const auto ran = std::ranges::find(lanes, lane_id, &WorkerLane::attachment);
+    if (ran == lanes.end()) return;  // it died of another lane's batch
+    const RunTask task = ran->lane->tasks.front();
     const std::vector<float> rows = rows_of(task);
     const bool deadly = std::ranges::any_of(rows, [](float row) { return row < 0; });
     if (deadly || (deaths_happen_ && pick(60) == 0)) {
-      if (rows.size() == 1) ++killed_alone_[first_value(rows[0])];
-      scheduler->detach(worker.attachment, "killed", deadly);
-      ended_.push_back(std::move(worker.lane));
+      const auto busy = std::ranges::count_if(lanes, [](const WorkerLane& lane) { return !lane.lane->tasks.empty(); });
+      if (rows.size() == 1 && busy == 1) ++killed_alone_[first_value(rows[0])];
+      for (WorkerLane& lane : lanes) {
+        scheduler->detach(lane.attachment, "killed", deadly);
+        ended_.push_back(std::move(lane.lane));
+      }
+      lanes.clear();
       after(5000, [this, s, w] { start_worker(s, w); });
       return;
     }
-    worker.lane->tasks.pop_front();
-    worker.busy = false;
+    ran->lane->tasks.pop_front();
+    ran->busy = false;
     std::map<std::uint32_t, std::string> failures;
     for (std::uint32_t r = 0; r < rows.size(); ++r) {
       if (fails(first_value(rows[r]))) failures.emplace(r, "no such number");
     }
-    EXPECT_TRUE(finish(worker.attachment, task, 1, failures).ok());
+    EXPECT_TRUE(finish(lane_id, task, 1, failures).ok());
   }
 
   static constexpr std::size_t kMostOvertaken = 4;

@@ -50,6 +50,12 @@ inline ServableSpec adder_spec(std::string name = "w1", std::uint32_t max_batch 
 }
 
 class Adder {
+  // Lanes of the same name are those of one worker.
+  static std::string next_name() {
+    static std::atomic<int> started{0};
+    return "the test's worker " + std::to_string(++started);
+  }
+
  public:
   // `before_batch` is called in the worker's thread before each batch is run.
   Adder(Server* server, ServableId servable, std::function<void()> before_batch = {})
@@ -59,7 +65,7 @@ class Adder {
     lane_ = WorkerLane::attach(UniqueFd(::dup(shared_->memory_fd())), UniqueFd(::dup(shared_->event_fd()))).value();
     thread_ = std::thread([this] { run(); });
     const std::uint32_t callee = 0;
-    attachment_ = server->attach_lane(servable, shared_, {&callee, 1}, "the test's worker").value();
+    attachment_ = server->attach_lane(servable, shared_, {&callee, 1}, next_name()).value();
   }
   ~Adder() { die("the test is over"); }
   Adder(const Adder&) = delete;
