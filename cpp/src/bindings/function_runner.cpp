@@ -3,13 +3,16 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <utility>
 
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "forked_child.h"
+#include "made_once.h"
 
 namespace servoir::bindings {
 namespace {
@@ -67,9 +70,9 @@ void log_traceback(const std::string& name, std::uint64_t left_out, PyObject* ty
 
 // The class of the exceptions that choose a status themselves.
 const py::object& stage_error() {
-  static const py::object* const type =
-      new py::object(py::module_::import("servoir.errors").attr("StageError"));  // for the life of the process
-  return *type;
+  static std::atomic<py::object*> type{nullptr};
+  return made_once(
+      &type, [] { return std::make_unique<py::object>(py::module_::import("servoir.errors").attr("StageError")); });
 }
 
 // The status that the exception, which is a StageError, has chosen.

@@ -2,10 +2,13 @@
 
 #include <pybind11/numpy.h>
 
+#include <atomic>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <utility>
 
+#include "made_once.h"
 #include "tensor/text_array.h"
 
 namespace servoir::bindings {
@@ -43,11 +46,10 @@ struct Numpy {
   PyObject* object = nullptr;               // the descriptor of objects, as are those
 
   static Numpy& get() {
-    static Numpy numpy;
-    return numpy;
+    static std::atomic<Numpy*> numpy{nullptr};
+    return made_once(&numpy, [] { return std::make_unique<Numpy>(); });
   }
 
- private:
   Numpy() : api(Api::get()) {
     for (std::size_t i = 1; i < descriptors.size(); ++i) descriptors[i] = api.PyArray_DescrFromType_(kNumpyTypes[i]);
     object = api.PyArray_DescrFromType_(Api::NPY_OBJECT_);
