@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "protocol/json_large_integers.h"
 #include "protocol/json_nonfinite.h"
 
 namespace servoir {
@@ -37,10 +38,13 @@ Status JsonDocument::parse(std::string_view text, std::string_view expected, boo
                                        "; send it in base64, or start the server with SERVOIR_JSON_NAN=1, which takes "
                                        "NaN, Infinity and -Infinity for floats");
       }
-      std::string replaced(text);
-      replace_nonfinite(&replaced);
-      replaced.append(kJsonPadding, ' ');
       has_nonfinite_ = true;
+    }
+    if (has_nonfinite_ || has_large_integers(text)) {
+      std::string replaced(text);
+      if (has_nonfinite_) replace_nonfinite(&replaced);
+      make_large_integers_floats(&replaced);
+      replaced.append(kJsonPadding, ' ');
       error = parser.parse(replaced.data(), text.size(), false).get(root_);
     }
   }

@@ -177,6 +177,28 @@ TEST(JsonTensor, IntegersAndFloatsTogetherAreFloatsWhereNothingElseIsKnown) {
   EXPECT_NE(read_untyped("[[1, 2], [0.5]]").find("ragged"), std::string::npos);
 }
 
+// As JavaScript's JSON.stringify and Go's encoding/json write them.
+TEST(JsonTensor, FloatsThatAreWrittenAsIntegersBeyond64Bits) {
+  const std::string four = "[100000000000000000000, -36893488147419103000, 1.5, 18446744073709552000]";
+  EXPECT_EQ(read(four, DataType::kFloat64),
+            "[4]: 100000000000000000000.000000 -36893488147419103232.000000 1.500000 18446744073709551616.000000");
+  EXPECT_EQ(read(four, DataType::kFloat32),
+            "[4]: 100000002004087734272.000000 -36893488147419103232.000000 1.500000 18446744073709551616.000000");
+  EXPECT_EQ(read_untyped(four).substr(0, 8), "float32:");
+  EXPECT_EQ(read("[1, 100000000000000000000]", DataType::kInt64), "the number 1e+20 at [1] does not fit int64");
+  // Integers of 64 bits stay what they are beside such a number.
+  EXPECT_EQ(read("[18446744073709551600, 100000000000000000000]", DataType::kUint64),
+            "the number 1e+20 at [1] does not fit uint64");
+  EXPECT_EQ(read("[-9223372036854775800, NaN]", DataType::kInt64, true), "the number NaN at [1] does not fit int64");
+  const std::string both = "[NaN, -9223372036854775900]";
+  EXPECT_EQ(read(both, DataType::kFloat64, true), "[2]: nan -9223372036854775808.000000");
+  // No float is written so, and texts are no numbers.
+  for (const std::string text : {"[18446744073709551617]", "[0100000000000000000000]", "[1000000000000000000.]",
+                                 "[\"100000000000000000000\", 01]"}) {
+    EXPECT_NE(read(text, DataType::kFloat64).find("a number that is malformed"), std::string::npos) << text;
+  }
+}
+
 TEST(JsonTensor, NonfiniteNumbersAreTakenWhereAskedFor) {
   const std::string three = "[NaN, 1, Infinity, -Infinity, -2.5]";
   const std::string read_three = "nan 1.000000 inf -inf -2.500000";
