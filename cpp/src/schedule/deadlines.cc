@@ -95,6 +95,7 @@ nanoseconds VersionScheduler::time_before(const CalleeState& callee, const Reque
     const std::uint64_t rows = first->queue.before(request.info.priority, request.info.sender);
     if (rows == 0) continue;
     const auto add = [&](std::uint32_t other) {
+      mutex_.assert_held();
       if (!shares(other)) return;
       const std::uint64_t batch = callees_[other]->queue.spec().max_batch;
       held += static_cast<std::int64_t>(rows / batch) * callees_[other]->time.of(batch);

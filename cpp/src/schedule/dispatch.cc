@@ -125,7 +125,10 @@ std::vector<Span> VersionScheduler::take_batch(CalleeState* callee, CalleeQueue:
   if (!deadlines_.empty()) {
     const std::uint64_t expected = std::min(rows, callee->queue.alike(*group));
     const Clock::time_point begin = later->now + time_until_free(lane, later->now);
-    too_late = [this, expected, begin](const Span& span) { return this->too_late(span, expected, begin); };
+    too_late = [this, expected, begin](const Span& span) {
+      mutex_.assert_held();
+      return this->too_late(span, expected, begin);
+    };
   }
   std::vector<Span> late;
   std::vector<Span> taken = callee->queue.take(level, group, rows, next_arrival_++, too_late, &late);
