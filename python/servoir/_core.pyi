@@ -73,8 +73,20 @@ class Server:
     def set_max_enqueued_requests(self, limit: int) -> None: ...
     def stats(self) -> Figures:
         """What the server counts and measures, now."""
+    # The end, step by step. Each does nothing after stop().
+    def announce_end(self) -> None:
+        """Health says from now on that the server is not ready. It serves on."""
+    def drain(self) -> None:
+        """Clients are told to go elsewhere, and what they ask until they know is answered. Those that come now are
+        refused."""
+    def busy_connections(self) -> int:
+        """How many of the connections that were there at drain() have promised an answer, or the rest of it."""
+    def open_connections(self) -> int: ...
+    def close_doors(self) -> None:
+        """Nobody can connect any more. Who waits to be accepted is accepted."""
     def stop(self) -> None:
-        """Closes listeners and connections and ends the I/O threads. The object cannot be used afterwards."""
+        """Refuses what is not answered, closes listeners and connections and ends the I/O threads. The object cannot be
+        used afterwards."""
 
 # ---- worker process -------------------------------------------------------------------------------------------------
 

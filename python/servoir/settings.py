@@ -172,6 +172,24 @@ MAX_CONNECTIONS = Number(
     fallback=65536,
     ceiling=1 << 30,
 )
+STOP_GRACE = Number(
+    variable="SERVOIR_STOP_GRACE",
+    meaning="How long requests may take to come to their end when the server is stopped, by a signal or by `stop()`."
+    " What is left then is refused.",
+    fallback=30,
+    unit="seconds",
+    low=0,
+    ceiling=86400,
+)
+DRAIN_DELAY = Number(
+    variable="SERVOIR_DRAIN_DELAY",
+    meaning="How long the server serves on before that, while health says that it is not ready: as long as load"
+    " balancers need to see it.",
+    fallback=0,
+    unit="seconds",
+    low=0,
+    ceiling=86400,
+)
 JSON_NAN = Number(
     variable="SERVOIR_JSON_NAN",
     meaning="`1`: `NaN`, `Infinity` and `-Infinity` in the JSON of requests are taken for inputs of floats. JSON has no"
@@ -285,6 +303,8 @@ TABLE: tuple[Setting, ...] = (
     ARENA_LIMIT,
     IO_THREADS,
     MAX_CONNECTIONS,
+    STOP_GRACE,
+    DRAIN_DELAY,
     JSON_NAN,
     BACKEND_THREADS,
     TRIAL_SECONDS,

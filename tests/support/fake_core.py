@@ -2,7 +2,8 @@
 
 Every call is written to the file $FAKE_CORE_LOG, a JSON list a line, with the process id first. The test tells the
 server's side what to do through files in its directory: "lane_failure" (attachment and text), "busy" (lanes hold
-something), "deaf" (workers go on when they are told to exit), "answered" (a number, for stats()).
+something), "deaf" (workers go on when they are told to exit), "answered" (a number, for stats()), "asked" (a client
+waits for an answer).
 """
 
 from __future__ import annotations
@@ -138,6 +139,21 @@ class Server:
                 "samples": [{"labels": labels, "value": float(count), "buckets": []}],
             }
         }
+
+    def announce_end(self) -> None:
+        _record("announce_end")
+
+    def drain(self) -> None:
+        _record("drain")
+
+    def busy_connections(self) -> int:
+        return int(_log.with_name("asked").exists())
+
+    def open_connections(self) -> int:
+        return 0
+
+    def close_doors(self) -> None:
+        _record("close_doors")
 
     def stop(self) -> None:
         self.stopped = True

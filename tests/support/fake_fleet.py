@@ -13,7 +13,7 @@ from typing import Any, cast
 from servoir.control.messages import Exit, Hello, Load, Message, Ready
 from servoir.control.socket import ControlSocket
 from servoir.figures import Figure, Figures, Sample
-from servoir.server.fleet.context import FleetContext
+from servoir.server.fleet.context import FleetContext, ServerEnd
 from servoir.server.fleet.loop import Loop
 from servoir.server.fleet.worker_process import ProcessExit
 from servoir.server.fleet.worker_role import WorkerRole
@@ -184,7 +184,9 @@ class FakeFleet:
         self.changes = 0
         self.refusal: str | RuntimeError | None = None
         self.has_pidfd = True
-        self.context = FleetContext(cast(Any, self.core), self.loop, 4.0, self.start_process, self._changed)
+        self.context = FleetContext(
+            cast(Any, self.core), self.loop, 4.0, self.start_process, self._changed, ServerEnd(seen_within=0)
+        )
 
     def _changed(self) -> None:
         self.changes += 1

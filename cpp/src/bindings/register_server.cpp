@@ -38,6 +38,9 @@ class PyServer {
                                                .max_connections = max_connections,
                                                .take_nonfinite = take_nonfinite}))) {}
   ~PyServer() {
+    // After stop() nothing is waited for. At the interpreter's end a daemon thread does not get back the lock that it
+    // lets go of, and is ended in a way that a destructor cannot be.
+    if (stopped_) return;
     const py::gil_scoped_release release;
     server_.reset();
   }
@@ -45,8 +48,16 @@ class PyServer {
   PyServer& operator=(const PyServer&) = delete;
 
   Server* operator->() const { return server_.get(); }
+  void stop() {
+    {
+      const py::gil_scoped_release release;
+      server_->stop();
+    }
+    stopped_ = true;
+  }
 
  private:
+  bool stopped_ = false;  // guarded by the interpreter's lock
   std::unique_ptr<Server> server_;
 };
 
@@ -223,7 +234,16 @@ void register_server(py::module_& m) {
              return figures_dict(snapshot);
            })
       .def(
-          "stop", [](const PyServer& server) { server->stop(); }, Unlocked());
+          "announce_end", [](const PyServer& server) { server->announce_end(); }, Unlocked())
+      .def(
+          "drain", [](const PyServer& server) { server->drain(); }, Unlocked())
+      .def(
+          "busy_connections", [](const PyServer& server) { return server->busy_connections(); }, Unlocked())
+      .def(
+          "open_connections", [](const PyServer& server) { return server->open_connections(); }, Unlocked())
+      .def(
+          "close_doors", [](const PyServer& server) { server->close_doors(); }, Unlocked())
+      .def("stop", [](PyServer& server) { server.stop(); });
 }
 
 }  // namespace servoir::bindings

@@ -76,6 +76,8 @@ class Call final : public http::Stream {
   // Whether anybody still waits for the answer.
   [[nodiscard]] bool is_live() const { return is_open() && !finished_; }
 
+  // Whether its connection came when the server had begun to end.
+  [[nodiscard]] bool is_late() const { return host_->is_late(); }
   [[nodiscard]] EventLoop* loop() const { return host_->connections()->loop(); }
   // What the requests of the same connection may have together, until they are answered.
   [[nodiscard]] MemoryBudget* request_budget() const { return host_->request_budget(); }

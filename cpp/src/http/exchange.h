@@ -24,6 +24,9 @@ namespace servoir::http {
 // Readable bytes after each body; their value does not matter.
 inline constexpr std::size_t kBodyPadding = 64;
 
+// The value of Retry-After where the server is about to end: seconds, until another one may be there.
+inline constexpr std::string_view kRetryAfter = "1";
+
 class Exchange {
  public:
   static constexpr std::size_t kMostParameters = 4;
@@ -68,6 +71,8 @@ class Exchange {
   virtual void let_go() = 0;  // may be the end of this object
   // Whether the client still waits for the answer, or for more of it.
   [[nodiscard]] virtual bool is_live() const = 0;
+  // Whether its connection came when the server had begun to end.
+  [[nodiscard]] virtual bool is_late() const = 0;
   [[nodiscard]] virtual EventLoop* loop() const = 0;
   // What the requests of the same connection may have together, until they are answered.
   [[nodiscard]] virtual MemoryBudget* request_budget() = 0;

@@ -81,6 +81,7 @@ std::size_t Http1Connection::read_requests(std::span<const std::byte> bytes) {
     const std::span<const std::byte> presented = bytes.subspan(all_used);
     const Http1Parser::Step step = parser_.read(presented, &used);
     all_used += used;
+    ahead_ = bytes.size() - all_used;
     if (step == Http1Parser::Step::kMore && !had_begun && parser_.has_begun()) {
       expect(Pace::kLeastBytes, set()->head_sweeps());
     }
@@ -277,10 +278,16 @@ void Http1Connection::answered() {
   if (!in_request_ && (!pending_.empty() || input_ended())) read_on();
 }
 
+bool Http1Connection::is_last() const {
+  const std::size_t ahead = in_request_ ? ahead_ : pending_.size() - pending_used_;
+  return set()->is_draining() && state_ != State::kReading && ahead == 0;
+}
+
 bool Http1Connection::keeps_open() const { return parser_.head_done() && !ending_ && parser_.keep_alive(); }
 
 void Http1Connection::write_head(int status, std::string_view content_type, std::string_view length_field) {
   const bool known = parser_.head_done();  // not for what is no HTTP
+  if (is_last()) ending_ = true;
   std::string head;
   head.reserve(256 + headers_.size());
   head += known && parser_.is_http_1_0() ? "HTTP/1.0 " : "HTTP/1.1 ";
@@ -358,13 +365,19 @@ void Http1Connection::on_flush() {
   }
 }
 
+bool Http1Connection::has_work() const {
+  return state_ != State::kReading || parser_.has_begun() || pending_used_ < pending_.size();
+}
+
 void Http1Connection::on_goodbye() {
-  if (state_ != State::kAnswering) return;
+  const bool has_part = state_ == State::kReading && parser_.has_begun() && !refused_ && http2_ == nullptr;
+  if (state_ != State::kAnswering && !has_part) return;
+  if (!parser_.head_done()) route_.errors = context_->routes->default_errors();
   Payload body;
-  const Status why = Status::Unavailable("the server is closing this port");
-  const int status = route_.errors->write(why, &body);
+  const int status = route_.errors->write(Status::Unavailable("the server is closing this port"), &body);
   ending_ = true;
   headers_.clear();
+  add_header("Retry-After", kRetryAfter);
   write_answer(status, route_.errors->content_type(), std::move(body));
 }
 

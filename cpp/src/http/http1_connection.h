@@ -45,6 +45,7 @@ class Http1Connection final : public Connection, private Exchange {
   bool is_waiting_for_peer() const override { return state_ == State::kReading; }
   void probe() override;
   void on_flush() override;
+  bool has_work() const override;
   void on_goodbye() override;
   void on_closed() override;
 
@@ -72,6 +73,7 @@ class Http1Connection final : public Connection, private Exchange {
   void hold() override;
   void let_go() override;
   bool is_live() const override { return !closed() && state_ != State::kReading && !refused_; }
+  bool is_late() const override { return Connection::is_late(); }
   EventLoop* loop() const override { return Connection::loop(); }
   MemoryBudget* request_budget() override { return Connection::request_budget(); }
   bool take_for_body(std::uint64_t bytes) override;
@@ -92,6 +94,8 @@ class Http1Connection final : public Connection, private Exchange {
   void write_head(int status, std::string_view content_type, std::string_view length_field);
   void write_answer(int status, std::string_view content_type, Payload body);
   [[nodiscard]] bool keeps_open() const;
+  // Whether the server has begun to end, and nothing has come after this request.
+  [[nodiscard]] bool is_last() const;
   void after_answer();
   void forget_answers();
 
@@ -104,6 +108,7 @@ class Http1Connection final : public Connection, private Exchange {
   std::vector<std::shared_ptr<MemoryShare>> taken_;  // likewise
   std::vector<std::byte> pending_;
   std::size_t pending_used_ = 0;  // of its beginning
+  std::size_t ahead_ = 0;         // bytes after the request that is shown to its handler; inside read_requests()
   State state_ = State::kReading;
   bool refused_ = false;                 // the request was refused before its end; the rest is thrown away
   bool held_back_ = false;               // further requests wait until the answers before them have been taken

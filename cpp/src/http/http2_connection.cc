@@ -130,6 +130,9 @@ struct Http2Connection::Callbacks {
       self(user)->greeted_ = true;
       self(user)->progress();
     }
+    if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) {
+      self(user)->on_pong(frame->ping.opaque_data);
+    }
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     Stream* stream = stream_of(session, frame->hd.stream_id, user);
     if (stream == nullptr) return 0;
@@ -267,8 +270,10 @@ bool Http2Connection::start_session() {
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kMaxFrame},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kMaxStreamHeaderBytes},
   }};
-  return nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) == 0 &&
-         nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow) == 0;
+  const bool ready = nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) == 0 &&
+                     nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow) == 0;
+  if (set()->is_draining()) on_drain();
+  return ready;
 }
 
 void Http2Connection::on_input(std::span<const std::byte> bytes) {

@@ -46,6 +46,8 @@ class Http2Connection final : public Connection, private StreamHost, private Htt
   void on_input_end() override;
   void probe() override;
   void on_sweep(std::uint32_t silent) override;
+  bool has_work() const override;
+  void on_drain() override;
   void on_goodbye() override;
   void on_closed() override;
 
@@ -59,6 +61,7 @@ class Http2Connection final : public Connection, private StreamHost, private Htt
   void resume_body(Stream* stream) override;
   void consume(Stream* stream, std::size_t bytes) override;
   void reset(Stream* stream, std::uint32_t error) override;
+  bool is_late() const override { return Connection::is_late(); }
   void keep_until_read(std::shared_ptr<const void> memory) override;
   void hold(Stream* stream) override;
   void let_go(Stream* stream) override;
@@ -67,6 +70,7 @@ class Http2Connection final : public Connection, private StreamHost, private Htt
   Target target_of(std::int32_t stream) const override;
 
   bool start_session();
+  void on_pong(const std::uint8_t* said);
   Stream* take_stream();
   void release_stream(Stream* stream);
   [[nodiscard]] bool has_open_streams() const;

@@ -3,6 +3,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "http/http2_connection.h"
@@ -11,6 +12,8 @@ namespace servoir::http {
 namespace {
 
 constexpr std::size_t kKeptStreams = 64;
+// What the PING says that follows the announcement of the end.
+constexpr std::array<std::uint8_t, 8> kDrainPing = {'d', 'r', 'a', 'i', 'n', 'i', 'n', 'g'};
 
 }  // namespace
 
@@ -78,6 +81,27 @@ void Http2Connection::on_sweep(std::uint32_t silent) {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     if (streams_[i]->is_open()) streams_[i]->on_sweep();
   }
+}
+
+bool Http2Connection::has_work() const {
+  return has_open_streams() || (session_ != nullptr && !broken_ && nghttp2_session_want_write(session_) != 0);
+}
+
+// In two steps (RFC 9113, section 6.8): first the client learns that the connection will end, and once it has, which of
+// its streams was the last. What it has sent until then is served. A late client is not sent away, since it would only
+// come again.
+void Http2Connection::on_drain() {
+  if (session_ == nullptr || broken_ || is_late()) return;
+  nghttp2_submit_shutdown_notice(session_);
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing.data());
+  need_flush();
+}
+
+void Http2Connection::on_pong(const std::uint8_t* said) {
+  if (!std::equal(kDrainPing.begin(), kDrainPing.end(), said)) return;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
+  need_flush();
 }
 
 void Http2Connection::on_goodbye() {

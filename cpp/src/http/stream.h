@@ -45,6 +45,8 @@ class StreamHost {
   virtual void consume(Stream* stream, std::size_t bytes) = 0;
   // Ends the stream with an error code of RFC 9113, section 7.
   virtual void reset(Stream* stream, std::uint32_t error) = 0;
+  // Whether the connection came when the server had begun to end.
+  [[nodiscard]] virtual bool is_late() const = 0;
   // Memory that input may still be received into: it is kept until what has come was read.
   virtual void keep_until_read(std::shared_ptr<const void> memory) = 0;
   // The stream is in use beyond its end, until let_go(): it is not reused, and the session lives as long.

@@ -22,6 +22,7 @@ Connection::Connection(ConnectionSet* set, WatchedFd socket, std::unique_ptr<Byt
       watch_(set->loop(), std::move(socket)),
       stream_(std::move(stream)),
       listener_(listener),
+      is_late_(set->is_draining()),
       output_(set->buffers()->chunks()) {}
 
 Connection::~Connection() = default;
@@ -45,12 +46,13 @@ void Connection::abort() {
 }
 
 void Connection::goodbye() {
-  if (closed_) return;
+  if (closed_ || closing_) return;
   const auto self = shared_from_this();
+  if (!input_ended_ && !reading_needs_output_ && wants_input()) read_input();
+  if (closed_ || closing_) return;
   on_goodbye();
+  close_after_output();
   flush();
-  if (!closed_ && !output_ended_) stream_->end_output();
-  abort();
 }
 
 void Connection::close_after_output() {

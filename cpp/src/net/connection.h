@@ -33,8 +33,19 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   void start();
   // Closes immediately; unsent output is dropped. on_closed() is called once.
   void abort();
-  // Sends a last message if the socket accepts it without blocking, then closes.
+  // What has come already is still read. Then a last message is sent, and the connection ends as after
+  // close_after_output(): abort() is for a peer that takes too long.
   void goodbye();
+  // The server begins to end: see on_drain().
+  void drain() {
+    if (!closed_ && !closing_) on_drain();
+  }
+  // Whether the server had begun to end before it was accepted.
+  [[nodiscard]] bool is_late() const { return is_late_; }
+  // Whether the peer has been promised something, an answer or the rest of it.
+  [[nodiscard]] bool is_busy() const {
+    return !closed_ && !output_ended_ && (!output_.empty() || (!closing_ && has_work()));
+  }
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::uint32_t listener() const { return listener_; }
   // What the requests of this connection may have together, until they are answered.
@@ -70,6 +81,11 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   // The peer has ended its input a while ago: puts something into output() that means nothing to a peer that waits for
   // its answers, and that the kernel of a peer that has gone answers with a reset. Where the protocol has such a thing.
   virtual void probe() {}
+  // Whether a request has come, in whole or in part, that is not answered yet.
+  [[nodiscard]] virtual bool has_work() const = 0;
+  // The server begins to end: the peer is to be told, as soon as the protocol allows it, that it should go elsewhere.
+  // What it asks until then is answered.
+  virtual void on_drain() {}
   // The server is about to close the connection: put what there is to say into output().
   virtual void on_goodbye() {}
   // The connection is over: let go of all that is under way.
@@ -102,6 +118,7 @@ class Connection : public FdEvents, public std::enable_shared_from_this<Connecti
   FdWatch watch_;
   const std::unique_ptr<ByteStream> stream_;
   const std::uint32_t listener_;
+  const bool is_late_;
   std::shared_ptr<MemoryBudget> request_budget_;  // null until it is asked for: most connections are idle
   OutputQueue output_;
   Pace input_pace_;

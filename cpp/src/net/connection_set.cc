@@ -1,5 +1,6 @@
 #include "net/connection_set.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "net/connection.h"
@@ -47,6 +48,23 @@ void ConnectionSet::end_if(const std::function<bool(const Connection&)>& which) 
     if (which(*connection)) picked.push_back(connection);
   }
   for (const auto& connection : picked) connection->goodbye();
+}
+
+void ConnectionSet::drain() {
+  is_draining_ = true;
+  const std::vector<std::shared_ptr<Connection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) connection->drain();
+}
+
+std::size_t ConnectionSet::busy() const {
+  return static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(), [](const auto& connection) {
+    return !connection->is_late() && connection->is_busy();
+  }));
+}
+
+void ConnectionSet::abort_all() {
+  const std::vector<std::shared_ptr<Connection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) connection->abort();
 }
 
 void ConnectionSet::clear() {

@@ -45,8 +45,15 @@ class ConnectionSet {
   void enlist(std::shared_ptr<Connection> connection);
   void dismiss(Connection* connection);
   void need_flush(std::shared_ptr<Connection> connection);
-  // Says goodbye to the connections that `which` picks, and closes them.
+  // Says goodbye to the connections that `which` picks. They close when their peers have read it.
   void end_if(const std::function<bool(const Connection&)>& which);
+  // The server begins to end: the connections are told, and those that come are late. See Connection::on_drain().
+  void drain();
+  [[nodiscard]] bool is_draining() const { return is_draining_; }
+  // How many connections have promised something to their peers; late ones do not count.
+  [[nodiscard]] std::size_t busy() const;
+  // Closes what is left.
+  void abort_all();
   // Once the loop has stopped: forgets the connections that are left.
   void clear();
 
@@ -68,6 +75,7 @@ class ConnectionSet {
   std::vector<std::shared_ptr<Connection>> to_flush_;
   std::vector<std::shared_ptr<Connection>> flushing_;
   std::uint32_t sweeps_ = 0;
+  bool is_draining_ = false;
   Timer sweep_timer_;
   std::unordered_set<std::shared_ptr<Connection>> connections_;
   std::atomic<std::size_t> size_{0};

@@ -1,6 +1,7 @@
 #include "net/listener.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -165,6 +166,23 @@ int room_for_a_client(int any_fd) {
   return static_cast<rlim_t>(lowest.get()) < limit.rlim_cur - reserve ? 0 : EMFILE;
 }
 
+// The kernel drops what would open another connection to this socket; TCP asks again after a second. Handshakes that
+// have begun go on. Where the kernel cannot do this, a client that comes in the last moment is reset.
+void refuse_newcomers(int fd) {
+  // A filter of a TCP socket sees the header from its beginning, where the flags are in byte 13.
+  constexpr unsigned kSyn = 0x02;
+  constexpr unsigned kSynOrAck = 0x12;
+  sock_filter program[] = {
+      {BPF_LD | BPF_B | BPF_ABS, 0, 0, 13},    {BPF_ALU | BPF_AND | BPF_K, 0, 0, kSynOrAck},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, kSyn}, {BPF_RET | BPF_K, 0, 0, 0},
+      {BPF_RET | BPF_K, 0, 0, 0xffffffffU},
+  };
+  const sock_fprog filter{std::size(program), program};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) != 0) {
+    SERVOIR_DEBUG("newcomers cannot be kept away: " + std::generic_category().message(errno));
+  }
+}
+
 class Listener::Acceptor final : public FdEvents, public std::enable_shared_from_this<Acceptor> {
  public:
   Acceptor(EventLoop* loop, WatchedFd socket, std::function<void(WatchedFd)> accepted,
@@ -181,31 +199,35 @@ class Listener::Acceptor final : public FdEvents, public std::enable_shared_from
     watch_.close();
   }
 
+  [[nodiscard]] int fd() const { return watch_.fd(); }
+
   void on_readable() override {
-    for (int i = 0; i < kAcceptsInOneGo; ++i) {
-      if (const int error = room_for_a_client(watch_.fd()); error != 0) {
-        pause(error);
-        return;
-      }
-      if (const std::string why = refusal_ ? refusal_() : std::string(); !why.empty()) {
-        pause(why);
-        return;
-      }
-      WatchedFd socket = WatchedFd::accept(watch_.fd());
-      if (!socket.valid()) {
-        if (errno == EINTR || errno == ECONNABORTED) continue;
-        if (errno == EAGAIN || errno == EWOULDBLOCK) break;
-        pause(errno);
-        return;
-      }
-      accepted_(std::move(socket));
+    if (const std::string why = accept(kAcceptsInOneGo); !why.empty()) {
+      pause(why);
+    } else {
+      watch_.wait_readable(shared_from_this());
     }
-    watch_.wait_readable(shared_from_this());
+  }
+
+  // Accepts so many at most. Returns why no more can be accepted for the moment, or nothing.
+  std::string accept(int most) {
+    for (int i = 0; i < most; ++i) {
+      if (const int error = room_for_a_client(watch_.fd()); error != 0) return describe(error);
+      if (std::string why = refusal_ ? refusal_() : std::string(); !why.empty()) return why;
+      WatchedFd socket = WatchedFd::accept(watch_.fd());
+      if (socket.valid()) {
+        accepted_(std::move(socket));
+        continue;
+      }
+      if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+      if (errno != EINTR && errno != ECONNABORTED) return describe(errno);
+    }
+    return {};
   }
 
  private:
-  void pause(int error) {
-    pause(std::generic_category().message(error) + ". More connections need a higher limit of open files (ulimit -n)");
+  static std::string describe(int error) {
+    return std::generic_category().message(error) + ". More connections need a higher limit of open files (ulimit -n)";
   }
   void pause(const std::string& why) {
     const Clock::time_point now = Clock::now();
@@ -237,10 +259,28 @@ Listener::Listener(EventLoop* loop, ListeningSockets sockets, std::function<void
 
 Listener::~Listener() {
   for (const auto& acceptor : acceptors_) acceptor->close();
+  remove_file();
+}
+
+void Listener::remove_file() {
   struct stat file {};
   if (bound_.is_unix && ::lstat(bound_.path.c_str(), &file) == 0 && file.st_ino == inode_) {
     ::unlink(bound_.path.c_str());
   }
+}
+
+void Listener::accept_waiting() {
+  // What cannot be accepted now may be so later: the acceptor tries it again.
+  for (const auto& acceptor : acceptors_) (void)acceptor->accept(kBacklog);
+}
+
+void Listener::close_door() {
+  if (bound_.is_unix) {
+    remove_file();
+  } else {
+    for (const auto& acceptor : acceptors_) refuse_newcomers(acceptor->fd());
+  }
+  accept_waiting();
 }
 
 void Listener::start() {

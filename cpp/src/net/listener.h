@@ -39,12 +39,18 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // In the loop.
+  // The rest in the loop.
   void start();
+  // Accepts what waits in the kernel's queue now.
+  void accept_waiting();
+  // Nobody can connect any more, and what waits is accepted. It would be reset if the socket was closed. A client that
+  // comes now is refused when the listener is gone.
+  void close_door();
   [[nodiscard]] const Address& address() const { return bound_; }
 
  private:
   class Acceptor;
+  void remove_file();
   std::vector<std::shared_ptr<Acceptor>> acceptors_;
   const Address bound_;
   ino_t inode_ = 0;  // of the Unix socket's file: a file that has replaced it is left alone

@@ -42,7 +42,7 @@ struct IoThread {
 
   // Ends the loop. What was still on its way to the loop is dropped; no connection is left that would want it.
   void stop() {
-    loop.run_and_wait([this] { connections.end_if([](const Connection&) { return true; }); });
+    loop.run_and_wait([this] { connections.abort_all(); });
     loop.stop();
     relay.finish();
     connections.clear();

@@ -8,15 +8,13 @@
 #include <atomic>
 #include <cerrno>
 #include <map>
-#include <type_traits>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
 #include "base/mutex.h"
-#include "grpc/call.h"
-#include "grpc/handler.h"
-#include "http/http1_connection.h"
-#include "http/http2_connection.h"
+#include "grpc/routes.h"
+#include "http/routes.h"
 #include "memory/memory_budget.h"
 #include "memory/slab.h"
 #include "metrics/counter.h"
@@ -25,6 +23,8 @@
 #include "net/listener.h"
 #include "server/arena_figures.h"
 #include "server/callback_thread.h"
+#include "server/connect.h"
+#include "server/doors.h"
 #include "server/io_thread.h"
 #include "server/lane_watch.h"
 #include "server/left_out_records.h"
@@ -36,28 +36,15 @@ namespace {
 // Texts of REST requests are not in the arena. With a small one there is still room for some of the usual limit.
 constexpr std::uint64_t kLeastRestBytes = 256ULL << 20U;
 
+// So long stop() waits for clients that have been told of the end to close their connections.
+constexpr std::chrono::milliseconds kFarewell{250};
+constexpr std::chrono::milliseconds kLook{1};
+
 std::uint64_t rest_bytes(const ServerOptions& options) {
   return options.rest_limit > 0 ? options.rest_limit : std::max(options.arena_limit / 2, kLeastRestBytes);
 }
 
 }  // namespace
-
-// Makes a connection of a listener's protocol; null if there is no memory for it.
-using Connect = std::function<std::shared_ptr<Connection>(ConnectionSet*, WatchedFd)>;
-
-// What a listener of a protocol is made of.
-struct ProtocolTraits {
-  std::string_view name;  // for texts
-  std::string_view alpn;  // as TLS negotiates it
-};
-
-const ProtocolTraits& traits_of(Protocol protocol) {
-  static constexpr ProtocolTraits kTraits[] = {{"gRPC", "h2"}, {"REST", "http/1.1"}};
-  return kTraits[static_cast<std::size_t>(protocol)];
-}
-
-constexpr std::string_view kNotGrpc =
-    "This port speaks gRPC over HTTP/2 without upgrade; REST has a port of its own.\n";
 
 // The members are in the order in which they depend on each other: connections and lanes refer to the scheduler, which
 // refers to the slabs, which refer to the arena.
@@ -73,7 +60,10 @@ struct Server::Impl {
     frontend.slabs = &slabs;
     frontend.figures = &figures;
     frontend.take_nonfinite = options.take_nonfinite;
-    frontend.ready = [this] { return lane_count.load(std::memory_order_relaxed) > 0; };
+    frontend.why_not_ready = [this]() -> std::string_view {
+      if (announced_end.load(std::memory_order_relaxed)) return "the server is being stopped";
+      return lane_count.load(std::memory_order_relaxed) > 0 ? "" : "no worker is ready";
+    };
     frontend.aside = [this](const EventLoop* loop, std::function<void()> work, std::function<void()> done) {
       threads[loop->number()]->run_aside(std::move(work), std::move(done));
     };
@@ -85,32 +75,6 @@ struct Server::Impl {
     }
     service::add_services(frontend, &grpc_routes, &http_routes);
     for (const auto& thread : threads) thread->loop.start();
-  }
-
-  Connect make_connect(std::uint32_t listener, Protocol protocol, std::uint64_t max_message_bytes,
-                       std::shared_ptr<const TlsContext> secure) {
-    const auto make_stream = [secure = std::move(secure)](int fd) -> std::unique_ptr<ByteStream> {
-      if (secure == nullptr) return make_plain_stream(fd);
-      Result<std::unique_ptr<ByteStream>> stream = secure->make_stream(fd);
-      if (!stream.ok()) SERVOIR_ERROR("a connection is refused: " + std::string(stream.status().message()));
-      return stream.ok() ? std::move(*stream) : nullptr;
-    };
-    const auto connect = [=]<class Made>(std::type_identity<Made> /*made*/, auto context) -> Connect {
-      return [=](ConnectionSet* set, WatchedFd socket) -> std::shared_ptr<Connection> {
-        auto stream = make_stream(socket.get());
-        if (stream == nullptr) return nullptr;
-        return std::make_shared<Made>(set, std::move(socket), std::move(stream), listener, context);
-      };
-    };
-    if (protocol == Protocol::kGrpc) {
-      auto calls = grpc::make_call_factory({.routes = &grpc_routes, .max_message_bytes = max_message_bytes});
-      return connect(
-          std::type_identity<http::Http2Connection>(),
-          std::make_shared<const http::Http2Context>(http::Http2Context{std::move(calls), std::string(kNotGrpc)}));
-    }
-    http::Http1Context context{.routes = &http_routes, .max_body_bytes = max_message_bytes, .budget = &rest_budget};
-    return connect(std::type_identity<http::Http1Connection>(),
-                   std::make_shared<const http::Http1Context>(std::move(context)));
   }
 
   // Listeners, and servables with their lanes and their timer, are spread over the threads by their numbers. The lanes
@@ -132,12 +96,12 @@ struct Server::Impl {
     });
   }
 
-  void end_connections(const std::function<bool(const Connection&)>& which) {
+  // In the thread of each set, one after the other.
+  void with_connections(const std::function<void(ConnectionSet&)>& work) {
     for (const auto& thread : threads) {
-      thread->loop.run_and_wait([&] { thread->connections.end_if(which); });
+      thread->loop.run_and_wait([&] { work(thread->connections); });
     }
   }
-
   [[nodiscard]] std::size_t count_connections() const {
     std::size_t open = 0;
     for (const auto& thread : threads) open += thread->connections.size();
@@ -165,6 +129,7 @@ struct Server::Impl {
   http::Routes http_routes;
   CallbackThread callbacks;
   std::atomic<std::size_t> lane_count{0};
+  std::atomic<bool> announced_end{false};
 
   const ArenaFigures arena_figures{scope, arena.get()};
   const metrics::GaugeReading open_connections{scope, {"servoir_connections", "Open connections of clients."}, [this] {
@@ -181,18 +146,11 @@ struct Server::Impl {
        metrics::Unit::kBytes},
       [this] { return static_cast<double>(slabs.heap()->used()); }};
 
+  Mutex end_mutex;  // taken before the other one, and held for the length of a step of the end. No loop waits for it
+  Doors doors SERVOIR_GUARDED_BY(end_mutex);
+
   mutable Mutex mutex;
   bool stopped SERVOIR_GUARDED_BY(mutex) = false;
-  std::uint32_t next_listener SERVOIR_GUARDED_BY(mutex) = 1;
-  struct OpenListener {
-    IoThread* thread = nullptr;  // whose loop it belongs to
-    std::unique_ptr<Listener> listener;
-
-    void close() {
-      thread->loop.run_and_wait([&] { listener.reset(); });
-    }
-  };
-  std::map<std::uint32_t, OpenListener> listeners SERVOIR_GUARDED_BY(mutex);
   struct AttachedLane {
     IoThread* thread = nullptr;  // likewise
     std::shared_ptr<ServerLane> lane;
@@ -234,54 +192,44 @@ Result<std::uint32_t> Server::listen(std::string_view address, Protocol protocol
                                      const TlsSettings* tls) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
   SERVOIR_ASSIGN_OR_RETURN(const Address where, parse_address(address));
-  const ProtocolTraits& traits = traits_of(protocol);
   std::shared_ptr<const TlsContext> secure;
   if (tls != nullptr) {
-    SERVOIR_ASSIGN_OR_RETURN(secure, TlsContext::create(*tls, traits.alpn));
+    SERVOIR_ASSIGN_OR_RETURN(secure, TlsContext::create(*tls, alpn_of(protocol)));
   }
   SERVOIR_ASSIGN_OR_RETURN(ListeningSockets sockets, open_listening_sockets(where));
 
   Impl* impl = impl_.get();
-  std::uint32_t number = 0;
-  {
-    const MutexLock lock(&impl->mutex);
-    number = impl->next_listener++;
-  }
-  const Connect connect = impl->make_connect(number, protocol, max_message_bytes, std::move(secure));
-  Impl::OpenListener open{impl->thread_for(number), nullptr};
-  open.thread->loop.run_and_wait([&] {
-    open.listener = std::make_unique<Listener>(
-        &open.thread->loop, std::move(sockets),
+  const MutexLock lock(&impl->end_mutex);
+  const std::uint32_t number = impl->doors.next_number();
+  const Connect connect = make_connect({number, protocol, max_message_bytes, std::move(secure)},
+                                       {&impl->grpc_routes, &impl->http_routes, &impl->rest_budget});
+  IoThread* thread = impl->thread_for(number);
+  std::unique_ptr<Listener> listener;
+  thread->loop.run_and_wait([&] {
+    listener = std::make_unique<Listener>(
+        &thread->loop, std::move(sockets),
         [impl, connect](WatchedFd socket) { impl->accept(std::move(socket), connect); },
         [impl] { return impl->refusal(); });
-    open.listener->start();
+    listener->start();
   });
-  SERVOIR_INFO("listening on " + open.listener->address().text() + " for " + std::string(traits.name));
-  const MutexLock lock(&impl->mutex);
-  impl->listeners.emplace(number, std::move(open));
+  SERVOIR_INFO("listening on " + listener->address().text() + " for " + std::string(name_of(protocol)));
+  impl->doors.add(number, thread, std::move(listener));
   return number;
 }
 
 Result<std::string> Server::listener_address(std::uint32_t listener) const {
   SERVOIR_RETURN_IF_ERROR(check_usable());
-  const MutexLock lock(&impl_->mutex);
-  const auto found = impl_->listeners.find(listener);
-  if (found == impl_->listeners.end()) return Status::NotFound("there is no listener " + std::to_string(listener));
-  return found->second.listener->address().text();
+  const MutexLock lock(&impl_->end_mutex);
+  return impl_->doors.address(listener);
 }
 
 Status Server::close_listener(std::uint32_t listener) {
   SERVOIR_RETURN_IF_ERROR(check_usable());
-  Impl::OpenListener closing;
-  {
-    const MutexLock lock(&impl_->mutex);
-    const auto found = impl_->listeners.find(listener);
-    if (found == impl_->listeners.end()) return Status::NotFound("there is no listener " + std::to_string(listener));
-    closing = std::move(found->second);
-    impl_->listeners.erase(found);
-  }
-  closing.close();
-  impl_->end_connections([listener](const Connection& connection) { return connection.listener() == listener; });
+  const MutexLock lock(&impl_->end_mutex);
+  SERVOIR_RETURN_IF_ERROR(impl_->doors.remove(listener));
+  impl_->with_connections([listener](ConnectionSet& connections) {
+    connections.end_if([listener](const Connection& connection) { return connection.listener() == listener; });
+  });
   return Status::Ok();
 }
 
@@ -369,20 +317,53 @@ void Server::set_max_enqueued_requests(std::uint64_t limit) { impl_->scheduler.s
 
 metrics::Snapshot Server::stats() const { return impl_->figures.snapshot(); }
 
+void Server::announce_end() { impl_->announced_end.store(true, std::memory_order_relaxed); }
+
+void Server::drain() {
+  const MutexLock lock(&impl_->end_mutex);
+  if (!check_usable().ok()) return;
+  announce_end();
+  impl_->doors.accept_waiting();
+  impl_->with_connections([](ConnectionSet& connections) { connections.drain(); });
+}
+
+void Server::close_doors() {
+  const MutexLock lock(&impl_->end_mutex);
+  if (!check_usable().ok()) return;
+  impl_->doors.close_all();
+  impl_->with_connections([](ConnectionSet&) {});  // whoever was accepted has reached a thread
+}
+
+std::size_t Server::busy_connections() const {
+  const MutexLock lock(&impl_->end_mutex);
+  std::size_t busy = 0;
+  if (!check_usable().ok()) return busy;
+  impl_->with_connections([&](ConnectionSet& connections) { busy += connections.busy(); });
+  return busy;
+}
+
+std::size_t Server::open_connections() const { return check_usable().ok() ? impl_->count_connections() : 0; }
+
 void Server::stop() {
   if (::getpid() != impl_->owner) return;
-  std::map<std::uint32_t, Impl::OpenListener> listeners;
+  const MutexLock end_lock(&impl_->end_mutex);
   std::map<AttachmentId, Impl::AttachedLane> lanes;
   {
     const MutexLock lock(&impl_->mutex);
     if (impl_->stopped) return;
     impl_->stopped = true;
-    listeners.swap(impl_->listeners);
     lanes.swap(impl_->lanes);
   }
-  for (auto& [number, listener] : listeners) listener.close();
+  announce_end();
+  impl_->doors.close_all();
+  impl_->doors.remove_all();
+  // A connection that is closed while its client sends is reset, and what it was told last may be lost with that.
+  impl_->with_connections(
+      [](ConnectionSet& connections) { connections.end_if([](const Connection&) { return true; }); });
+  const Clock::time_point late = Clock::now() + kFarewell;
+  while (impl_->count_connections() > 0 && Clock::now() < late) std::this_thread::sleep_for(kLook);
   // Ending a connection cancels its requests, so every answer is on its way when the threads end.
-  impl_->end_connections([](const Connection&) { return true; });
+  impl_->with_connections([](ConnectionSet& connections) { connections.abort_all(); });
   for (const auto& thread : impl_->threads) thread->loop.run_and_wait([&] { thread->alarm.cancel(); });
   for (auto& [id, lane] : lanes) lane.thread->loop.run_and_wait([&watch = *lane.watch] { watch.close(); });
   for (const auto& thread : impl_->threads) thread->end_aside();

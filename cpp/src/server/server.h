@@ -71,7 +71,20 @@ class Server {
   void set_max_enqueued_requests(std::uint64_t limit);
   // What the server's figures show now.
   [[nodiscard]] metrics::Snapshot stats() const;
-  // Closes listeners and connections, and ends the threads.
+
+  // ---- the end, step by step. Each does nothing after stop(), and nothing in a forked child.
+  // Health says from now on that the server is not ready. It serves on.
+  void announce_end();
+  // Clients are told to go elsewhere, and what they ask until they know is answered. Those that come now are refused,
+  // except for health and figures.
+  void drain();
+  // How many of the connections that were there at drain() have promised an answer, or the rest of it.
+  [[nodiscard]] std::size_t busy_connections() const;
+  [[nodiscard]] std::size_t open_connections() const;
+  // Nobody can connect any more. Who waits to be accepted is accepted, which takes a moment to be served.
+  void close_doors();
+  // Does what is left of these steps at once: requests that are not answered are refused. Then it closes listeners and
+  // connections, and ends the threads.
   void stop();
 
  private:

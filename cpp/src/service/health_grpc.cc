@@ -51,7 +51,7 @@ class HealthHandler final : public grpc::Handler {
       return;
     }
     Payload reply;
-    reply.append(std::string_view(frontend_->ready() ? "\x08\x01" : "\x08\x02", 2));
+    reply.append(std::string_view(frontend_->why_not_ready().empty() ? "\x08\x01" : "\x08\x02", 2));
     call.reply(std::move(reply));
   }
 

@@ -4,23 +4,11 @@
 #include <utility>
 
 #include "metrics/text_form.h"
-#include "protocol/http_status.h"
+#include "service/plain_errors.h"
 #include "service/service.h"
 
 namespace servoir::service {
 namespace {
-
-constexpr std::string_view kText = "text/plain; charset=utf-8";
-
-class PlainErrors final : public http::ErrorWriter {
- public:
-  int write(const Status& error, Payload* body) const override {
-    body->append(error.message());
-    body->append("\n");
-    return http_status(error.code());
-  }
-  [[nodiscard]] std::string_view content_type() const override { return kText; }
-};
 
 class MetricsHandler final : public http::HttpHandler {
  public:

@@ -20,8 +20,13 @@ class Scheduled : public AnswerReceiver {
  public:
   explicit Scheduled(const Frontend* frontend) : frontend_(frontend) {}
 
-  // Hands the request to the scheduler; on_answer() follows.
+  // Hands the request to the scheduler; on_answer() follows. A late one is refused.
   void submit(Call& call, std::shared_ptr<Request> request) const {
+    if (call.is_late()) {
+      request.reset();
+      refuse(call, Status::Unavailable("the server is being stopped; try again later, or ask another one"));
+      return;
+    }
     call.hold();
     // Two pointers fit into the function object without an allocation. The call stays where it is while it is held.
     request->answer = [this, &call](std::shared_ptr<Request> answered, bool last) {
@@ -52,6 +57,8 @@ class Scheduled : public AnswerReceiver {
  protected:
   ~Scheduled() = default;
   [[nodiscard]] const Frontend& frontend() const { return *frontend_; }
+  // Answers the call with what is the server's affair, and no error of the request's.
+  virtual void refuse(Call& call, const Status& why) const = 0;
   // Answers the call, which is live; for each part of the answer, where there are several.
   virtual void write_answer(Call& call, const std::shared_ptr<Request>& request, bool last) const = 0;
 

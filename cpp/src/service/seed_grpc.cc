@@ -70,6 +70,7 @@ class PredictHandler final : public grpc::Handler, private Scheduled<grpc::Call>
   void on_cancel(grpc::Call& call, const Status& why) const override { cancel(call, why); }
 
  private:
+  void refuse(grpc::Call& call, const Status& why) const override { call.finish(why); }
   void write_answer(grpc::Call& call, const std::shared_ptr<Request>& request, bool /*last*/) const override {
     if (request->failure.code() == Code::kDeadlineExceeded) {
       call.finish(request->failure);

@@ -71,14 +71,22 @@ class SeedRestHandler final : public http::HttpHandler, private Scheduled<http::
   }
   void take(http::Exchange& exchange, Result<std::shared_ptr<Request>> request) const {
     if (!request.ok()) {
-      Payload body;
-      const int status = seed::write_rest_failure(request.status(), &body);
-      exchange.respond(status, kJson, std::move(body));
+      respond_failure(exchange, request.status());
       return;
     }
     read_request_info(exchange, &(*request)->info);
     exchange.release_body();
     submit(exchange, std::move(request).value());
+  }
+
+  void refuse(http::Exchange& exchange, const Status& why) const override {
+    exchange.add_header("Retry-After", http::kRetryAfter);
+    respond_failure(exchange, why);
+  }
+  static void respond_failure(http::Exchange& exchange, const Status& why) {
+    Payload body;
+    const int status = seed::write_rest_failure(why, &body);
+    exchange.respond(status, kJson, std::move(body));
   }
 
   void write_answer(http::Exchange& exchange, const std::shared_ptr<Request>& request, bool /*last*/) const override {

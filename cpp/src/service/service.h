@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "grpc/routes.h"
@@ -25,7 +26,8 @@ struct Frontend {
   const metrics::Registry* figures = nullptr;
   bool take_nonfinite = false;       // NaN and infinities in JSON, see JsonDocument::parse()
   std::vector<AnswerRelay*> relays;  // [EventLoop::number()]
-  std::function<bool()> ready;       // whether any servable can be called
+  // Why no request should be sent here now; empty: the server is ready.
+  std::function<std::string_view()> why_not_ready;
   // Runs `work` on another thread, and then `done` in the loop, which calls this; without work when the server stops.
   // For what would keep the loop's other clients waiting.
   std::function<void(const EventLoop* loop, std::function<void()> work, std::function<void()> done)> aside;
@@ -44,6 +46,8 @@ void add_seed_grpc(const Frontend& frontend, grpc::Routes* routes);
 void add_seed_rest(const Frontend& frontend, http::Routes* routes);
 // grpc.health.v1.Health/Check.
 void add_health_grpc(const Frontend& frontend, grpc::Routes* routes);
+// GET /health/live and /health/ready.
+void add_health_rest(const Frontend& frontend, http::Routes* routes);
 // GET /metrics: the figures of the server, for Prometheus and other readers of OpenMetrics.
 void add_metrics(const Frontend& frontend, http::Routes* routes);
 

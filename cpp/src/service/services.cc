@@ -6,6 +6,7 @@ void add_services(const Frontend& frontend, grpc::Routes* grpc_routes, http::Rou
   add_seed_grpc(frontend, grpc_routes);
   add_seed_rest(frontend, http_routes);
   add_health_grpc(frontend, grpc_routes);
+  add_health_rest(frontend, http_routes);
   add_metrics(frontend, http_routes);
 }
 

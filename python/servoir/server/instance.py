@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servoir import forks, log, machine, settings, standard_streams
 from servoir.server import signals
+from servoir.server.draining import drain
 
 if TYPE_CHECKING:
     from servoir._core import Server
@@ -59,6 +60,9 @@ class ServingInstance:
         self._starting = threading.Lock()
         self._ending = threading.RLock()  # reentrant: a signal handler may interrupt the thread that holds it
         self._core_stopped = False
+        self._hurried = False
+        self._drain_delay = settings.DRAIN_DELAY.value()
+        self._stop_grace = settings.STOP_GRACE.value()
 
     def listen(self, address: str, protocol: str, max_message_bytes: int, tls: dict[str, PemFile | None] | None) -> str:
         """Returns the address that is bound."""
@@ -84,13 +88,26 @@ class ServingInstance:
                 self._core_stopped = True
                 self.core.stop()
 
-    def end(self) -> None:
-        """Closes the ports first, and then ends the workers."""
-        self.stop_core()
+    def end(self, grace: float | None = None, drain_delay: float | None = None) -> None:
+        """Lets requests come to their end, closes the ports, and then ends the workers. See draining.drain(); None is
+        what the settings say."""
         supervisor = self.supervisor
+        if supervisor is not None:
+            supervisor.foresee_end()
+        with self._ending:
+            if self.listeners and not self._core_stopped:
+                delay = self._drain_delay if drain_delay is None else drain_delay
+                drain(self.core, delay, self._stop_grace if grace is None else grace, lambda: self._hurried)
+            self.stop_core()
         if supervisor is not None:
             supervisor.stop()
             self.supervisor = None  # it refers to this object: together they would wait for the garbage collector
+
+    def hurry(self) -> None:
+        """end() waits no longer, neither for requests nor for workers."""
+        self._hurried = True
+        if self.supervisor is not None:
+            self.supervisor.kill()
 
     def _nobody_left(self) -> None:
         """Called in the supervisor's thread."""
@@ -130,7 +147,7 @@ def _has_something_to_end() -> bool:
     return existing_instance() is not None or bool(_ending)
 
 
-def stop_everything() -> None:
+def stop_everything(grace: float | None = None, drain_delay: float | None = None) -> None:
     """Ends the servers and all workers. May be called at any time; everything can be started again afterwards."""
     global _instance
     with _lock:
@@ -139,7 +156,7 @@ def stop_everything() -> None:
             _instance = None
         ending = list(_ending)
     for each in ending:
-        each.end()
+        each.end(grace, drain_delay)
     with _lock:
         for each in ending:
             if each in _ending:
@@ -147,14 +164,14 @@ def stop_everything() -> None:
     signals.restore()
 
 
-def kill_workers() -> None:
-    """Ends the workers without waiting for what they run."""
+def hurry() -> None:
+    """What is being ended ends at once."""
     for each in [_instance, *_ending]:
-        if each is not None and each.supervisor is not None:
-            each.supervisor.kill()
+        if each is not None:
+            each.hurry()
 
 
-_callbacks = signals.Callbacks(_has_something_to_end, stop_everything, kill_workers)
+_callbacks = signals.Callbacks(_has_something_to_end, stop_everything, hurry)
 
 
 def stops_on_failure(function: F) -> F:
@@ -172,7 +189,7 @@ def stops_on_failure(function: F) -> F:
                 with contextlib.suppress(ValueError):  # the log's own settings may be what is wrong
                     log.error("%s failed, everything is stopped: %s", function.__name__, first_line)
                     log.debug("%s", "".join(traceback.format_exception(error)).rstrip())
-            stop_everything()
+            stop_everything(grace=0, drain_delay=0)
             if isinstance(error, RuntimeError):
                 # The text says what is wrong; the traceback shows the line of the script, but none of this package.
                 error.with_traceback(None)

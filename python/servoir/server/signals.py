@@ -21,7 +21,7 @@ class Callbacks:
 
     has_something_to_end: Callable[[], bool]
     stop: Callable[[], None]
-    kill: Callable[[], None]  # for a second signal during stop()
+    hurry: Callable[[], None]  # for a second signal during stop()
 
 
 _previous: dict[int, Any] = {}
@@ -76,7 +76,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), number)
         return
     if _depth:
-        callbacks.kill()  # the second signal: the workers are not waited for
+        callbacks.hurry()  # the second signal: neither requests nor workers are waited for
         return
     _depth += 1
     try:

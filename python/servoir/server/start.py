@@ -117,9 +117,23 @@ def _listen(protocol: str, name: str, address: str, max_msg_mb_size: int, ssl_co
     standard_streams.say(f"Servoir {name} server start success, listening on {address}")
 
 
-def stop() -> None:
+def stop(grace: float | None = None, drain_delay: float | None = None) -> None:
     """Ends the servers and all workers. The ports are free when it returns.
 
+    Health says at once that the server is not ready. After `drain_delay`, clients are told to go elsewhere, and those
+    that come then are refused with UNAVAILABLE, or 503 with Retry-After. Requests that are there are answered; what is
+    left of them after `grace` is refused in the same way.
+
     It may be called at any time, also when nothing was started. Everything can be started again afterwards.
+
+    Args:
+        grace: seconds. None: SERVOIR_STOP_GRACE, which is 30 unless it is set.
+        drain_delay: seconds. None: SERVOIR_DRAIN_DELAY, which is 0 unless it is set.
+
+    Raises:
+        RuntimeError: an argument is wrong; nothing is stopped then.
     """
-    stop_everything()
+    stop_everything(
+        None if grace is None else check.seconds("grace", grace),
+        None if drain_delay is None else check.seconds("drain_delay", drain_delay),
+    )

@@ -34,6 +34,7 @@ class Asked final : public Exchange {
   void hold() override {}
   void let_go() override {}
   bool is_live() const override { return true; }
+  bool is_late() const override { return false; }
   EventLoop* loop() const override { return nullptr; }
   MemoryBudget* request_budget() override { return nullptr; }
   void set_parameter(std::size_t index, std::string_view value) { parameters_.at(index) = value; }

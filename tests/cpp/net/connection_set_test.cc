@@ -30,6 +30,8 @@ class Named final : public Connection {
   }
   void on_flush() override { note("flush"); }
   bool is_waiting_for_peer() const override { return false; }
+  bool has_work() const override { return true; }
+  void on_drain() override { note("drain"); }
   void on_goodbye() override { output().append("goodbye"); }
   void on_closed() override { note("closed"); }
 
@@ -66,9 +68,32 @@ TEST_F(ConnectionSetTest, SaysGoodbyeToThoseThatArePicked) {
   loop_.run_and_wait([&] { set_->end_if([](const Connection& one) { return one.listener() % 2 == 1; }); });
   EXPECT_EQ(clients[1].receive_until_end(), "goodbye");
   EXPECT_EQ(clients[3].receive_until_end(), "goodbye");
-  EXPECT_EQ(set_->size(), 2U);
+  clients[1].end();
+  clients[3].end();
+  eventually([&] { return set_->size() == 2; }, "the end of those that were picked");
   clients[2].send("x");
   EXPECT_EQ(clients[2].receive(), "for 2");
+}
+
+TEST_F(ConnectionSetTest, TellsThoseThatAreThereOfTheEnd) {
+  start();
+  const PlainClient first = connect_named(1);
+  loop_.run_and_wait([&] {
+    log_.lines.clear();
+    set_->drain();
+    EXPECT_EQ(log_.lines, std::vector<std::string>{"drain 1"});
+  });
+  const PlainClient late = connect_named(2);
+  eventually([&] { return set_->size() == 2; }, "the second connection");
+  loop_.run_and_wait([&] {
+    set_->end_if([](const Connection& one) {
+      EXPECT_EQ(one.is_late(), one.listener() == 2);
+      return false;
+    });
+    EXPECT_EQ(set_->busy(), 1U) << "nothing has been promised to those that came later";
+    set_->abort_all();
+    EXPECT_EQ(set_->size(), 0U);
+  });
 }
 
 TEST_F(ConnectionSetTest, FlushesEachOnceATurnAfterAllThatIsReady) {

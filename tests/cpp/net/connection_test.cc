@@ -22,6 +22,8 @@ struct Seen {
   int sweeps = 0;
   bool wants_input = true;
   bool waits_for_peer = true;
+  bool has_work = false;
+  int drains = 0;
   std::string goodbye;
   std::function<void(std::string_view)> on_input;
   std::function<void()> on_flush;
@@ -62,6 +64,8 @@ class Talker final : public Connection {
   }
   bool wants_input() const override { return seen_->wants_input; }
   bool is_waiting_for_peer() const override { return seen_->waits_for_peer; }
+  bool has_work() const override { return seen_->has_work; }
+  void on_drain() override { ++seen_->drains; }
   void on_sweep(std::uint32_t /*silent*/) override { ++seen_->sweeps; }
   void on_goodbye() override { output().append(seen_->goodbye); }
   void on_closed() override { ++seen_->closed; }
@@ -153,7 +157,39 @@ TEST_F(ConnectionTest, SaysGoodbyeAndCloses) {
   PlainClient client = connect_talker();
   with_talker([](Talker& talker) { talker.goodbye(); });
   EXPECT_EQ(client.receive_until_end(), "so long");
+  EXPECT_FALSE(gone()) << "the client may be sending, which a closed socket would answer with a reset";
+  client.end();
+  eventually([&] { return gone(); }, "the end of the connection");
   loop_.run_and_wait([&] { EXPECT_EQ(seen_.closed, 1); });
+}
+
+TEST_F(ConnectionTest, ReadsWhatHasComeBeforeItSaysGoodbye) {
+  start();
+  seen_.goodbye = "so long";
+  PlainClient client = connect_talker();
+  loop_.run_and_wait([&] {  // so that the loop has not seen yet that there is input
+    client.send("a word");
+    talker_.lock()->goodbye();
+  });
+  EXPECT_EQ(client.receive_until_end(), "so long");
+  loop_.run_and_wait([&] { EXPECT_EQ(seen_.input, "a word"); });
+}
+
+TEST_F(ConnectionTest, IsBusyWhileItHasWorkOrOutput) {
+  start();
+  PlainClient client = connect_talker();
+  with_talker([&](Talker& talker) {
+    EXPECT_FALSE(talker.is_busy());
+    seen_.has_work = true;
+    EXPECT_TRUE(talker.is_busy());
+    seen_.has_work = false;
+    talker.output().append("answer");
+    EXPECT_TRUE(talker.is_busy());
+    talker.close_after_output();
+    seen_.has_work = true;  // which does not count any more
+  });
+  EXPECT_EQ(client.receive_until_end(), "answer");
+  with_talker([](Talker& talker) { EXPECT_FALSE(talker.is_busy()); });
 }
 
 // The peer still sends while the last output is on its way; a close with input that was not read would reset the

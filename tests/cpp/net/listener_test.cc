@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,9 +16,12 @@
 #include <cstring>
 #include <fstream>
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "support/plain_client.h"
 
 namespace servoir {
 namespace {
@@ -131,6 +135,43 @@ TEST_F(ListenerTest, FreesItsPort) {
   stop_listening();
   EXPECT_FALSE(connect_to(address.port).valid());
   EXPECT_TRUE(open_listening_sockets(address).ok());
+}
+
+TEST(ListenerDoorTest, AcceptsThoseWhoWaitAndNobodyElse) {
+  const Directory directory;
+  for (const std::string& where : {std::string("127.0.0.1:0"), "unix:" + (directory / "socket")}) {
+    EventLoop loop;  // not started: nothing is accepted by itself
+    std::vector<WatchedFd> accepted;
+    Listener listener(&loop, open_or_die(where), [&](WatchedFd socket) { accepted.push_back(std::move(socket)); });
+    listener.start();
+    const std::string address = listener.address().text();
+    std::vector<std::unique_ptr<PlainClient>> clients;
+    for (int i = 0; i < 200; ++i) clients.push_back(std::make_unique<PlainClient>(address));
+    listener.accept_waiting();
+    EXPECT_EQ(accepted.size(), 200U);
+    PlainClient last(address);
+    listener.close_door();
+    ASSERT_EQ(accepted.size(), 201U);
+    last.send("hello");
+    char got = 0;
+    EXPECT_EQ(::recv(accepted.back().get(), &got, 1, 0), 1) << "its packets still come";
+    if (listener.address().is_unix) {
+      EXPECT_FALSE(PlainClient(address).connected());
+      continue;
+    }
+    // The kernel says nothing to a newcomer, so that it tries again.
+    const UniqueFd newcomer(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_port = htons(listener.address().port);
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(newcomer.get(), reinterpret_cast<sockaddr*>(&name), sizeof(name)), -1);
+    EXPECT_EQ(errno, EINPROGRESS);
+    pollfd waiting{newcomer.get(), POLLOUT, 0};
+    EXPECT_EQ(::poll(&waiting, 1, 50), 0) << "neither connected nor refused";
+    listener.accept_waiting();
+    EXPECT_EQ(accepted.size(), 201U);
+  }
 }
 
 TEST_F(ListenerTest, LetsTheKernelLookWhetherPeersLive) {

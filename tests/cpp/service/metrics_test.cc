@@ -10,56 +10,11 @@
 #include "http/routes.h"
 #include "metrics/counter.h"
 #include "metrics/registry.h"
+#include "recorded_exchange.h"
 #include "service/service.h"
 
 namespace servoir::service {
 namespace {
-
-std::string text_of(Payload payload) {
-  std::string text(payload.size(), '\0');
-  EXPECT_EQ(payload.read(text), text.size());
-  return text;
-}
-
-// An exchange without a connection, which keeps its answer.
-class RecordedExchange final : public http::Exchange {
- public:
-  explicit RecordedExchange(std::optional<std::string_view> accept) : accept_(accept) {}
-
-  [[nodiscard]] std::string_view method() const override { return "GET"; }
-  [[nodiscard]] std::string_view target() const override { return "/metrics"; }
-  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const override {
-    return name == "accept" ? accept_ : std::nullopt;
-  }
-  [[nodiscard]] std::string_view body() const override { return {}; }
-  void release_body() override {}
-  void add_header(std::string_view name, std::string_view value) override { headers.emplace(name, value); }
-  void respond(int the_status, std::string_view content_type, Payload body,
-               std::shared_ptr<MemoryShare> /*taken*/) override {
-    status = the_status;
-    type = content_type;
-    answer = text_of(std::move(body));
-  }
-  [[nodiscard]] bool take_for_body(std::uint64_t /*bytes*/) override { return true; }
-  [[nodiscard]] std::shared_ptr<MemoryShare> new_share() const override { return nullptr; }
-  void begin(int /*status*/, std::string_view /*content_type*/) override {}
-  void send(Payload /*piece*/) override {}
-  void end() override {}
-  [[nodiscard]] std::size_t unsent() const override { return 0; }
-  void hold() override {}
-  void let_go() override {}
-  [[nodiscard]] bool is_live() const override { return true; }
-  [[nodiscard]] EventLoop* loop() const override { return nullptr; }
-  [[nodiscard]] MemoryBudget* request_budget() override { return nullptr; }
-
-  int status = 0;
-  std::string type;
-  std::string answer;
-  std::map<std::string, std::string> headers;
-
- private:
-  const std::optional<std::string_view> accept_;
-};
 
 class MetricsTest : public ::testing::Test {
  protected:
@@ -68,7 +23,7 @@ class MetricsTest : public ::testing::Test {
     add_metrics(frontend, &routes);
   }
   RecordedExchange get(std::optional<std::string_view> accept) const {
-    RecordedExchange exchange(accept);
+    RecordedExchange exchange("/metrics", accept);
     const http::Routes::Match match = routes.find("GET", "/metrics");
     EXPECT_NE(match.handler, nullptr);
     if (match.handler != nullptr) match.handler->on_request(exchange);

@@ -72,6 +72,7 @@ class ToyCalls final : public grpc::Handler, private Scheduled<grpc::Call> {
   void on_cancel(grpc::Call& call, const Status& why) const override { cancel(call, why); }
 
  private:
+  void refuse(grpc::Call& call, const Status& why) const override { call.finish(why); }
   void write_answer(grpc::Call& call, const std::shared_ptr<Request>& request, bool last) const override {
     if (last) {
       call.finish(request->failure);
@@ -96,6 +97,9 @@ class ToyExchanges final : public http::HttpHandler, private Scheduled<http::Exc
   void on_cancel(http::Exchange& exchange, const Status& why) const override { cancel(exchange, why); }
 
  private:
+  void refuse(http::Exchange& exchange, const Status& why) const override {
+    exchange.respond(503, "text/plain", payload(std::string(why.message())));
+  }
   void write_answer(http::Exchange& exchange, const std::shared_ptr<Request>& request, bool last) const override {
     if (parts_ == 0) exchange.begin(200, "text/plain");
     exchange.send(payload(last ? std::string(request->failure.message()) : "part " + std::to_string(parts_++) + ","));

@@ -157,7 +157,9 @@ class GrpcClient {
   }
   [[nodiscard]] const GrpcReply& reply(std::int32_t stream) { return replies_[stream]; }
   [[nodiscard]] bool ended() const { return ended_; }
-  [[nodiscard]] bool going_away() const { return going_away_; }
+  [[nodiscard]] bool going_away() const { return !goaways_.empty(); }
+  // The last streams that the server's GOAWAYs have named.
+  [[nodiscard]] const std::vector<std::int32_t>& goaways() const { return goaways_; }
   [[nodiscard]] int pings_answered() const { return pings_; }
   [[nodiscard]] int pings() const { return asked_; }  // of the server's
 
@@ -223,7 +225,7 @@ class GrpcClient {
     return 0;
   }
   static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user) {
-    if (frame->hd.type == NGHTTP2_GOAWAY) self(user)->going_away_ = true;
+    if (frame->hd.type == NGHTTP2_GOAWAY) self(user)->goaways_.push_back(frame->goaway.last_stream_id);
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) ++self(user)->pings_;
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) ++self(user)->asked_;
     return 0;
@@ -271,7 +273,7 @@ class GrpcClient {
   std::uint32_t irregular_ = 0;  // 0: regular
   std::uint32_t frame_ = 16384;
   bool ended_ = false;
-  bool going_away_ = false;
+  std::vector<std::int32_t> goaways_;
   int pings_ = 0;
   int asked_ = 0;
 };

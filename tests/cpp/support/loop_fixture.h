@@ -85,7 +85,7 @@ class LoopTest : public ::testing::Test {
 
   void TearDown() override {
     if (!set_) return;
-    loop_.run_and_wait([&] { set_->end_if([](const Connection&) { return true; }); });
+    loop_.run_and_wait([&] { set_->abort_all(); });
     loop_.stop();
     set_->clear();
   }

@@ -227,7 +227,8 @@ def assert_ports_are_free(server: ServerProcess) -> None:
 @pytest.fixture(params=["idle", "in a Python sleep", "in a Python loop"])
 def busy_server(request: pytest.FixtureRequest, start: Start, stubs: Any, tmp_path: Path) -> Any:
     before = shared_memory()
-    server = start("plain", "exact", device_ids=(0, 1), num_parallel_workers=3)
+    grace = {"SERVOIR_STOP_GRACE": "1"}  # of the requests, which have no end
+    server = start("plain", "exact", device_ids=(0, 1), num_parallel_workers=3, env=grace)
     with ForeignClient(stubs, server.grpc) as client:
         client.call("exact", "multiply", {"x": np.zeros(16, np.float32)})
         calls = []

@@ -42,7 +42,14 @@ def test_everything_can_be_started_again(run: Run) -> None:
 def test_a_script_with_a_server_only_ends(run: Run) -> None:
     script = run("""server.start_grpc_server("127.0.0.1:5500")""")
     assert script.end()[0] == 0
-    assert [record[0] for record in script.records()] == ["server", "listen", "stop"]
+    assert [record[0] for record in script.records()] == [
+        "server",
+        "listen",
+        "announce_end",
+        "drain",
+        "close_doors",
+        "stop",
+    ]
 
 
 def test_a_running_script_can_start_again_when_all_workers_have_gone(run: Run) -> None:

@@ -22,6 +22,13 @@ SERVE_AND_END = """
 """
 
 
+SERVE_AND_LISTEN = """
+    server.start_servables(config())
+    server.start_grpc_server("127.0.0.1:5500")
+    open("ready", "w")
+"""
+
+
 def test_the_script_goes_on_after_its_end_until_a_signal(run: Run) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         script = run(SERVE_AND_END, servables={}) if number == signal.SIGINT else run(SERVE_AND_END)
@@ -128,6 +135,45 @@ def test_a_signal_while_workers_start(run: Run, number: int) -> None:
     status, _, err = script.end(5)
     assert status == (0 if number == signal.SIGTERM else -signal.SIGINT), err
     assert not script.is_alive(worker)
+
+
+def test_the_steps_of_the_end(run: Run) -> None:
+    """Requests first: the workers are needed until nobody waits for an answer."""
+    script = run(SERVE_AND_LISTEN)
+    script.await_file("ready")
+    script.order("asked", "")
+    os.kill(script.pid, signal.SIGTERM)
+    script.wait("drain")
+    assert not script.records("close_doors")
+    (script.work / "asked").unlink()
+    assert script.end()[0] == 0
+    steps = ["announce_end", "drain", "close_doors", "stop", "worker_stop"]
+    taken = dict.fromkeys(record[0] for record in script.records() if record[0] in steps)
+    assert list(taken) == steps
+
+
+def test_the_grace_and_the_delay_are_settings(run: Run) -> None:
+    script = run(SERVE_AND_LISTEN, SERVOIR_STOP_GRACE="0", SERVOIR_DRAIN_DELAY="1")
+    script.await_file("ready")
+    script.order("asked", "")
+    sent = time.monotonic()
+    os.kill(script.pid, signal.SIGTERM)
+    status, _, err = script.end()
+    assert status == 0
+    assert time.monotonic() - sent >= 1
+    assert "1 connections still wait for answers after 0 s; their requests are refused" in err
+
+
+def test_a_second_signal_does_not_wait_for_requests(run: Run) -> None:
+    script = run(SERVE_AND_LISTEN, SERVOIR_DRAIN_DELAY="60")
+    script.await_file("ready")
+    script.order("asked", "")
+    os.kill(script.pid, signal.SIGTERM)
+    script.wait("announce_end")
+    signalled = time.monotonic()
+    os.kill(script.pid, signal.SIGTERM)
+    assert script.end()[0] == 0
+    assert time.monotonic() - signalled < 5
 
 
 def test_a_second_signal_does_not_wait_for_the_workers(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from servoir.server.fleet.loop import Loop
@@ -18,6 +18,16 @@ class StartProcess(Protocol):
     def __call__(self, role: WorkerRole, server: Server, *, is_first: bool) -> WorkerProcess: ...
 
 
+@dataclass
+class ServerEnd:
+    """Whether the server has begun to end. Any thread and any signal handler may say so."""
+
+    has_begun: bool = False
+    # A signal to the whole process group, as a terminal or a service manager sends it, may reach a worker before the
+    # server, but not so many seconds before it.
+    seen_within: float = 0.3
+
+
 @dataclass(frozen=True)
 class FleetContext:
     core: Server
@@ -26,3 +36,4 @@ class FleetContext:
     start_process: StartProcess
     # Tells the supervisor that something has happened. It then looks, soon, whether there is something to do.
     changed: Callable[[], None]
+    end: ServerEnd = field(default_factory=ServerEnd)

@@ -68,6 +68,10 @@ class Supervisor:
         for line in launch.report:
             standard_streams.say(line)
 
+    def foresee_end(self) -> None:
+        """stop() will be called. A worker that is sent SIGINT or SIGTERM from now on serves until then."""
+        self._context.end.has_begun = True
+
     def stop(self) -> None:
         """Ends all workers, and waits until they have ended and the thread has nothing left to do."""
         self._loop.post(self._begin_stop)

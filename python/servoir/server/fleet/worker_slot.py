@@ -182,7 +182,7 @@ class WorkerSlot:
         elif isinstance(message, (Failed, Leaving, Opening, Trying)):
             self._take_last_word(message)
             if isinstance(message, Leaving):
-                self._leave()
+                self._context.loop.after(self._context.end.seen_within, lambda: self._leave(process))
             elif isinstance(message, Trying) and message.model is not None and self.state is WorkerState.LOADING:
                 self._owner.on_trying(self)
         else:
@@ -236,8 +236,10 @@ class WorkerSlot:
 
     # ---- how the process leaves
 
-    def _leave(self) -> None:
-        if self.state is WorkerState.READY:
+    def _leave(self, process: WorkerProcess) -> None:
+        """The process was sent a signal. If the whole server was, the worker is needed until the server has no request
+        left."""
+        if process is self._process and self.state is WorkerState.READY and not self._context.end.has_begun:
             self.state = WorkerState.LEAVING
             self._drain()
 

@@ -328,6 +328,22 @@ def test_a_worker_that_leaves_is_drained_first(fleet: FakeFleet, slot: WorkerSlo
     assert process.signals == []
 
 
+def test_a_worker_that_gets_the_servers_own_signal_serves_on(fleet: FakeFleet, slot: WorkerSlot, owner: Owner) -> None:
+    process = serve(fleet, slot)
+    process.say(Leaving(signal.SIGTERM))
+    fleet.context.end.has_begun = True  # a moment later
+    fleet.settle()
+    process.say(Leaving(signal.SIGTERM))
+    fleet.settle()
+    assert state(slot) is WorkerState.READY
+    assert fleet.core.of("drain") == []
+    slot.exit()
+    assert told_exit(process)
+    process.end(0)
+    fleet.settle()
+    assert owner.ends[0].by_others
+
+
 def test_a_worker_does_not_drain_on_a_core_that_is_stopped(fleet: FakeFleet, slot: WorkerSlot) -> None:
     process = serve(fleet, slot)
     fleet.core.is_stopped = True
