@@ -67,9 +67,9 @@ class Server:
         Returns whether the death's cause is known: such an instance, or a batch that had ended a worker before."""
     def drain_lane(self, attachment: int) -> bool:
         """No new batches for it; True when it holds none any more."""
-    def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
-        """The callback gets (attachment, text), on a thread of the server's own, when a worker breaks the channel's
-        protocol. It is to end that worker."""
+    def on_lane_failure(self, callback: Callable[[int, str, bool], None]) -> None:
+        """The callback gets (attachment, reason, overdue), on a thread of the server's own, when a worker takes longer
+        for a batch than it may (then `overdue` is True), or breaks the channel's protocol. It is to end that worker."""
     def set_max_enqueued_requests(self, limit: int) -> None: ...
     def stats(self) -> Figures:
         """What the server counts and measures, now."""

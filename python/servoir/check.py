@@ -65,6 +65,15 @@ def seconds(parameter: str, value: object, ceiling: int = LONGEST_WAIT) -> float
     return float(value)
 
 
+def time_limit(parameter: str, value: object, ceiling: int) -> float | None:
+    """Takes None, or a finite int or float of at least a millisecond and at most `ceiling`, and returns a float."""
+    if value is None:
+        return None
+    if seconds(parameter, value, ceiling) < 0.001:
+        raise refuse(parameter, "a number >= 0.001, or None", value)
+    return seconds(parameter, value, ceiling)
+
+
 def flag(parameter: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise refuse(parameter, "a bool", value)

@@ -211,6 +211,16 @@ TRIAL_SECONDS = Number(
     unit="seconds",
     ceiling=86400,
 )
+STAGE_TIMEOUT = Number(
+    variable="SERVOIR_STAGE_TIMEOUT",
+    meaning="How long a worker may take for a call of a function, or a run of a model, before it is ended and another"
+    " one started; 0: as long as it likes. `add_stage(timeout=…)` and `declare_model(timeout=…)` set it for one of"
+    " them.",
+    low=0,
+    unit="seconds",
+    fallback=300,
+    ceiling=7 * 86400,
+)
 OPENVINO_DIR = Place(
     variable="SERVOIR_OPENVINO_DIR",
     meaning="Where OpenVINO's libraries are: a directory, or the library's file.",
@@ -308,6 +318,7 @@ TABLE: tuple[Setting, ...] = (
     JSON_NAN,
     BACKEND_THREADS,
     TRIAL_SECONDS,
+    STAGE_TIMEOUT,
     OPENVINO_DIR,
     PACKAGE_DIR,
     PLUGIN_DIR,

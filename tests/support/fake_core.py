@@ -108,18 +108,18 @@ class Server:
         _record("drain", attachment)
         return not _log.with_name("busy").exists()
 
-    def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
+    def on_lane_failure(self, callback: Callable[[int, str, bool], None]) -> None:
         self.watching = True
         self.watch = threading.Thread(target=self._watch, args=(callback,), daemon=True)
         self.watch.start()
 
-    def _watch(self, callback: Callable[[int, str], None]) -> None:
+    def _watch(self, callback: Callable[[int, str, bool], None]) -> None:
         order = _log.with_name("lane_failure")
         while not self.stopped:
             if order.exists():
                 attachment, text = json.loads(order.read_text())
                 order.unlink()
-                callback(attachment, text)
+                callback(attachment, f"it broke the channel's protocol: {text}", False)
             time.sleep(0.005)
         self.watching = False
 

@@ -118,7 +118,7 @@ class FakeCore:
         self.deadly_batch = False  # whether workers die of batches that have ended workers before
         self.answered = 0  # instances, without an error
         self.is_stopped = False
-        self.lane_failed: Callable[[int, str], None] | None = None
+        self.lane_failed: Callable[[int, str, bool], None] | None = None
         self._number = 0
 
     def _next(self) -> int:
@@ -153,7 +153,7 @@ class FakeCore:
         self._record("drain", attachment)
         return attachment not in self.busy
 
-    def on_lane_failure(self, callback: Callable[[int, str], None]) -> None:
+    def on_lane_failure(self, callback: Callable[[int, str, bool], None]) -> None:
         self.lane_failed = callback
 
     def stats(self) -> Figures:

@@ -50,6 +50,7 @@ class InProcess:
             sized_by=None,
             smallest=False,
             max_queue_delay=0.0,
+            timeout=None,
             rerun=rerun,
         )
         self._declared.add_function(callee)

@@ -85,15 +85,15 @@ std::optional<TlsSettings> tls_settings_of(const std::optional<py::dict>& tls) {
 }
 
 // The callback outlives calls in any thread; its last owner releases it with the interpreter's lock held.
-std::function<void(AttachmentId, const std::string&)> lane_failure_callback(py::function callback) {
+LaneFailure lane_failure_callback(py::function callback) {
   std::shared_ptr<py::function> held(new py::function(std::move(callback)), [](py::function* function) {
     const py::gil_scoped_acquire acquire;
     std::default_delete<py::function>()(function);
   });
-  return [held](AttachmentId attachment, const std::string& text) {
+  return [held](AttachmentId attachment, const std::string& reason, bool overdue) {
     const py::gil_scoped_acquire acquire;
     try {
-      (*held)(attachment, text);
+      (*held)(attachment, reason, overdue);
     } catch (py::error_already_set& error) {
       SERVOIR_ERROR(std::string("the callback for a lane's failure failed: ") + error.what());
     }

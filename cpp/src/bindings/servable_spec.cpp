@@ -113,6 +113,7 @@ CalleeSpec callee_of(const Node& node) {
   callee.max_batch = node.get<std::uint32_t>("max_batch");
   callee.called_singly = node.get<bool>("called_singly");
   callee.max_queue_delay = std::chrono::microseconds(node.get<std::uint32_t>("max_queue_delay_us"));
+  callee.time_limit = std::chrono::milliseconds(node.get<std::uint32_t>("time_limit_ms"));
   callee.rerun = node.get<bool>("rerun");
   const bool with_batch_dim = node.get<bool>("with_batch_dim");
   for (const Node& port : node.nodes("input_ports")) callee.input_ports.push_back(port_of(port, with_batch_dim));

@@ -17,6 +17,7 @@ Status check_callee(const ServableSpec& spec, std::size_t index) {
   if (callee.outputs == 0) return bad(spec, where, "has no outputs; at least one is needed");
   if (callee.max_batch == 0) return bad(spec, where, "max_batch is 0; it must be at least 1");
   if (callee.max_queue_delay.count() < 0) return bad(spec, where, "max_queue_delay is negative");
+  if (callee.time_limit.count() < 0) return bad(spec, where, "time_limit is negative");
   if (callee.kind == CalleeSpec::Kind::kModel) {
     if (callee.input_ports.size() != callee.inputs || callee.output_ports.size() != callee.outputs) {
       return bad(spec, where,

@@ -226,6 +226,7 @@ bool VersionScheduler::post_batch(CalleeState* callee, RunningTask task, LaneSta
   lane->last_used = ++use_counter_;
   task.posted = later->now;
   lane->tasks.push_back(std::move(task));
+  if (lane->tasks.size() == 1) watch(*lane, later);
   if (callee->queue.empty()) {
     for (std::uint32_t i = 0; i < spec.inputs; ++i) {
       around_->slabs->batch_boundary(slab_consumer(id_, callee->index, i));

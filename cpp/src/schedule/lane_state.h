@@ -65,6 +65,8 @@ struct LaneState {
   std::vector<std::uint32_t> callees;
   std::deque<RunningTask> tasks;   // oldest first; the worker runs them in this order
   Clock::time_point free_since{};  // when it ended its last task
+  Clock::time_point moved{};       // when it was last seen to go on within a task: it called a model, or got room
+  bool overdue = false;            // its worker was told of as one that takes too long
   std::uint64_t last_used = 0;     // counts uses, so that idle lanes take turns
   std::uint64_t kept_in_pass = 0;  // it is kept idle for an older batch, in this pass over the ready callees
   std::optional<RoomWish> wish;

@@ -65,6 +65,7 @@ Status VersionScheduler::on_done(LaneState* lane, std::span<const std::byte> rec
   store_results(*task, result, blocks);
   const RunningTask finished = std::move(*task);
   std::erase_if(lane->tasks, [id = finished.id](const RunningTask& t) { return t.id == id; });
+  watch(*lane, later);
   for (const std::shared_ptr<Request>& call : finished.calls) {
     fail(call, Status::Cancelled("the stage that called has ended"), later);
   }
@@ -201,6 +202,8 @@ void VersionScheduler::finish_call(std::uint32_t lane_id, std::uint64_t task_id,
   RunningTask* task = lane.find(task_id);
   if (task == nullptr) return;
   std::erase_if(task->calls, [&](const std::shared_ptr<Request>& call) { return call.get() == &request; });
+  lane.moved = later->now;
+  watch(lane, later);
 
   RowsResult result;
   result.id = call_id;

@@ -125,6 +125,8 @@ void VersionScheduler::grant_wish(LaneState* lane, Deferred* later) {
   }
   lane->wish.reset();
   --wishes_;
+  lane->moved = later->now;
+  watch(*lane, later);
 }
 
 }  // namespace servoir

@@ -35,6 +35,7 @@ namespace servoir {
 
 // A lane that is attached to a servable, from attach() to detach(). Python calls the number an attachment.
 using AttachmentId = std::uint64_t;
+inline constexpr unsigned kLaneBits = 32;  // of the attachment; the others are the servable's number
 
 class Scheduler {
  public:
@@ -43,6 +44,9 @@ class Scheduler {
     // latest. The times come from any thread and in any order, so a later one does not replace an earlier one; tick()
     // asks anew.
     std::function<void(ServableId, Clock::time_point)> wake_at;
+    // The lane's worker has taken longer for a batch than the callee allows, and must be ended. It is told once, from
+    // any thread, with what the batch was and how long it may take.
+    std::function<void(AttachmentId, std::string)> overdue;
     std::function<Clock::time_point()> now;  // none: Clock::now()
 
     [[nodiscard]] Clock::time_point time() const { return now ? now() : Clock::now(); }

@@ -126,6 +126,9 @@ void VersionScheduler::carry_out(Deferred* later) {
   for (const std::shared_ptr<Request>& request : later->answered) {
     if (request->answer) request->answer(request, true);
   }
+  for (auto& [lane, why] : later->overdue) {
+    if (around_->hooks.overdue) around_->hooks.overdue(id_ << kLaneBits | lane, std::move(why));
+  }
   if (later->wake != Clock::time_point::max() && around_->hooks.wake_at) around_->hooks.wake_at(id_, later->wake);
 }
 
@@ -260,6 +263,7 @@ void VersionScheduler::tick(Clock::time_point now) {
     } else {
       wake_ = Clock::time_point::max();
       expire(&later);
+      find_overdue(&later);
       dispatch_all(&later);
       if (std::exchange(ring_was_full_, false)) {
         for (const auto& [id, lane] : lanes_) later.outboxes.push_back(lane->outbox);

@@ -61,7 +61,8 @@ class VersionScheduler {
   struct Deferred {
     Clock::time_point now;
     Clock::time_point wake = Clock::time_point::max();
-    std::vector<std::shared_ptr<Outbox>> outboxes;  // to which records were added
+    std::vector<std::shared_ptr<Outbox>> outboxes;               // to which records were added
+    std::vector<std::pair<std::uint32_t, std::string>> overdue;  // lanes, and why
     std::vector<std::shared_ptr<Request>> answered;
     std::vector<RecycledVector<TensorRef>> dropped;  // many tensors take long to give back
   };
@@ -115,7 +116,7 @@ class VersionScheduler {
   };
 
   // --- lanes (version_scheduler.cc)
-  [[nodiscard]] Deferred begin() const { return {around_->hooks.time(), Clock::time_point::max(), {}, {}, {}}; }
+  [[nodiscard]] Deferred begin() const { return {around_->hooks.time(), Clock::time_point::max(), {}, {}, {}, {}}; }
   // Posts records, calls answers and sets the timer, without the lock.
   void carry_out(Deferred* later);
   // The record that writer_ has written goes to the lane.
@@ -153,6 +154,13 @@ class VersionScheduler {
                                                      Clock::time_point now) SERVOIR_REQUIRES(mutex_);
   void find_shared_lanes() SERVOIR_REQUIRES(mutex_);
   void find_followers() SERVOIR_REQUIRES(mutex_);
+
+  // --- workers that take too long (time_limits.cc)
+  // When the lane's worker must have ended its first task; max() if it has none, or waits for something else.
+  [[nodiscard]] Clock::time_point must_end(const LaneState& lane) const SERVOIR_REQUIRES(mutex_);
+  // The lane began a task, or goes on with it.
+  void watch(const LaneState& lane, Deferred* later) SERVOIR_REQUIRES(mutex_);
+  void find_overdue(Deferred* later) SERVOIR_REQUIRES(mutex_);
 
   // --- batches (dispatch.cc)
   void dispatch_all(Deferred* later) SERVOIR_REQUIRES(mutex_);

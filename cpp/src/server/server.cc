@@ -55,7 +55,9 @@ struct Server::Impl {
         rest_budget(rest_bytes(options)),
         slabs(arena.get()),
         scheduler(&slabs, &figures,
-                  {[this](ServableId id, Clock::time_point when) { thread_for(id)->alarm.want(id, when); }, {}}) {
+                  {[this](ServableId id, Clock::time_point when) { thread_for(id)->alarm.want(id, when); },
+                   [this](AttachmentId id, std::string reason) { lane_failed(id, std::move(reason), true); },
+                   {}}) {
     frontend.scheduler = &scheduler;
     frontend.slabs = &slabs;
     frontend.figures = &figures;
@@ -75,6 +77,13 @@ struct Server::Impl {
     }
     service::add_services(frontend, &grpc_routes, &http_routes);
     for (const auto& thread : threads) thread->loop.start();
+  }
+
+  void lane_failed(AttachmentId id, std::string reason, bool overdue) {
+    const MutexLock lock(&mutex);
+    if (!lane_failure) return;
+    callbacks.enqueue(
+        [callback = lane_failure, id, reason = std::move(reason), overdue] { callback(id, reason, overdue); });
   }
 
   // Listeners, and servables with their lanes and their timer, are spread over the threads by their numbers. The lanes
@@ -157,7 +166,7 @@ struct Server::Impl {
     std::shared_ptr<LaneWatch> watch;
   };
   std::map<AttachmentId, AttachedLane> lanes SERVOIR_GUARDED_BY(mutex);
-  std::function<void(AttachmentId, const std::string&)> lane_failure SERVOIR_GUARDED_BY(mutex);
+  LaneFailure lane_failure SERVOIR_GUARDED_BY(mutex);
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -261,10 +270,8 @@ Result<AttachmentId> Server::attach_lane(ServableId servable, std::shared_ptr<Se
   thread->loop.run_and_wait([&] {
     attachment = impl->scheduler.attach(servable, lane.get(), callees, std::move(name));
     if (!attachment.ok()) return;
-    const auto broken = [impl](AttachmentId id, std::string text) {
-      const MutexLock lock(&impl->mutex);
-      if (!impl->lane_failure) return;
-      impl->callbacks.enqueue([callback = impl->lane_failure, id, text = std::move(text)] { callback(id, text); });
+    const auto broken = [impl](AttachmentId id, const std::string& text) {
+      impl->lane_failed(id, "it broke the channel's protocol: " + text, false);
     };
     auto watch =
         std::make_shared<LaneWatch>(&thread->relay, &impl->scheduler, lane, std::move(event), *attachment, broken);
@@ -308,7 +315,7 @@ Result<bool> Server::drain_lane(AttachmentId attachment) {
   return impl_->scheduler.drain(attachment);
 }
 
-void Server::on_lane_failure(std::function<void(AttachmentId, const std::string&)> callback) {
+void Server::on_lane_failure(LaneFailure callback) {
   const MutexLock lock(&impl_->mutex);
   impl_->lane_failure = std::move(callback);
 }

@@ -35,6 +35,10 @@ struct ServerOptions {
 
 enum class Protocol : std::uint8_t { kGrpc, kRest };
 
+// Called on a dedicated thread when a worker must be ended, with the reason. `overdue`: a batch took longer than it
+// may; otherwise the worker has broken the channel's protocol.
+using LaneFailure = std::function<void(AttachmentId, const std::string& reason, bool overdue)>;
+
 class Server {
  public:
   static Result<std::unique_ptr<Server>> create(const ServerOptions& options);
@@ -65,8 +69,8 @@ class Server {
   [[nodiscard]] Result<bool> detach_lane(AttachmentId attachment, std::string_view reason, bool by_itself = false);
   // The lane gets no new batches. Returns true when it holds none any more.
   [[nodiscard]] Result<bool> drain_lane(AttachmentId attachment);
-  // Called on a dedicated thread when a worker breaks the channel's protocol. It replaces the callback set before.
-  void on_lane_failure(std::function<void(AttachmentId, const std::string&)> callback);
+  // It replaces the callback set before.
+  void on_lane_failure(LaneFailure callback);
 
   void set_max_enqueued_requests(std::uint64_t limit);
   // What the server's figures show now.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeAlias
 
+from servoir import settings
 from servoir.servable.context import Context
 from servoir.servable.spec import CalleeSpec, MethodSpec, PortSpec, ServableSpec, StageSpec
 
@@ -56,6 +57,7 @@ class DeclaredModel:
     backend: str | type | None = None
     max_batch_size: int | None = None
     max_queue_delay: float = 0.0
+    timeout: float | None = None
     key: str = ""  # its name in messages: the files, or that of the class
     binding: Binding | None = None  # from the worker, when the model can be called
 
@@ -89,6 +91,7 @@ class FunctionCallee:
     sized_by: Method | None
     smallest: bool
     max_queue_delay: float
+    timeout: float | None  # seconds for a call; None: as settings say
     rerun: bool  # False: it has effects, so what fails is not run again
 
     def same_calls(self, other: FunctionCallee) -> bool:
@@ -99,6 +102,7 @@ class FunctionCallee:
             and self.sized_by is other.sized_by
             and self.smallest == other.smallest
             and self.max_queue_delay == other.max_queue_delay
+            and self.timeout == other.timeout
             and self.rerun == other.rerun
         )
 
@@ -280,6 +284,7 @@ class Declarations:
                         "max_batch": now.max_batch,
                         "called_singly": False,
                         "max_queue_delay_us": round(model.max_queue_delay * 1e6),
+                        "time_limit_ms": _time_limit_ms(model.timeout),
                         "rerun": True,
                         "with_batch_dim": model.with_batch_dim,
                         "input_ports": list(ports.inputs),
@@ -297,6 +302,7 @@ class Declarations:
                 "max_batch": callee.max_batch(batches),
                 "called_singly": callee.batch_size is None,
                 "max_queue_delay_us": round(callee.max_queue_delay * 1e6),
+                "time_limit_ms": _time_limit_ms(callee.timeout),
                 "rerun": callee.rerun,
                 "with_batch_dim": False,
                 "input_ports": [],
@@ -367,3 +373,8 @@ def begin() -> Declarations:
     global _current
     _current = Declarations()
     return _current
+
+
+def _time_limit_ms(timeout: float | None) -> int:
+    seconds = float(settings.STAGE_TIMEOUT.value()) if timeout is None else timeout
+    return round(seconds * 1000)

@@ -10,7 +10,7 @@ from servoir import check
 from servoir.dtypes import DTYPES
 from servoir.servable import declarations
 from servoir.servable.declarations import DeclaredModel, FunctionCallee, Method, Stage
-from servoir.servable.spec import LARGEST_BATCH, LONGEST_QUEUE_DELAY, MOST_PORTS
+from servoir.servable.spec import LARGEST_BATCH, LONGEST_QUEUE_DELAY, LONGEST_TIME_LIMIT, MOST_PORTS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -179,6 +179,7 @@ def add_stage(
     tag: str | None = None,
     max_queue_delay: float = 0.0,
     rerun: bool = True,
+    timeout: float | None = None,
     outputs: str | Sequence[str] | None = None,
 ) -> Any:
     """Adds a stage to the method that is being registered.
@@ -197,6 +198,9 @@ def add_stage(
         rerun: for functions. A batch that fails is run again in halves, so that only the instances that cause the
             failure get an error. False: the function has effects that must not happen twice; the error is that of all
             instances of the batch.
+        timeout: for functions; models have it in declare_model. Seconds that a call may take, greater than 0. A worker
+            that takes longer is ended and another one started; the batch is run again in halves, and the instance that
+            takes so long alone gets an error. None: the setting SERVOIR_STAGE_TIMEOUT.
         outputs: for models, in place of outputs_count. The name of the output that the stage gives, or several, in the
             order in which they are wanted; the model may have others.
 
@@ -232,6 +236,7 @@ def add_stage(
         check.text("tag", tag)
     delay = check.seconds("max_queue_delay", max_queue_delay, LONGEST_QUEUE_DELAY)
     check.flag("rerun", rerun)
+    limit = check.time_limit("timeout", timeout, LONGEST_TIME_LIMIT)
     inputs = tuple(
         _value_index(method, value, f"Parameter 'args' of add_stage in method '{method.name}': argument {number}")
         for number, value in enumerate(args, 1)
@@ -244,13 +249,17 @@ def add_stage(
             raise RuntimeError(
                 "Parameter 'max_queue_delay' of add_stage is for functions; a model has it in declare_model"
             )
+        if limit is not None:
+            raise RuntimeError("Parameter 'timeout' of add_stage is for functions; a model has it in declare_model")
         if not rerun:
             raise RuntimeError("Parameter 'rerun' of add_stage is for functions; a model has no effects")
         declared.model_callee(stage, 0)
         declared.check_model_stage(stage, len(inputs), outputs_count if picked is None else None)
         callee = stage
     elif inspect.isfunction(stage) or inspect.ismethod(stage):
-        callee = declared.add_function(_function_callee(method, stage, inputs, outputs_count, batch_size, delay, rerun))
+        callee = declared.add_function(
+            _function_callee(method, stage, inputs, outputs_count, batch_size, delay, limit, rerun)
+        )
     elif isinstance(stage, str):
         raise RuntimeError(
             f"Parameter 'stage': there is no built-in function {stage!r}; give a Python function or a model"
@@ -271,6 +280,7 @@ def _function_callee(
     outputs: int,
     batch_size: int | None,
     max_queue_delay: float,
+    timeout: float | None,
     rerun: bool,
 ) -> FunctionCallee:
     name = function.__name__
@@ -295,5 +305,6 @@ def _function_callee(
         sized_by=method if sized else None,
         smallest=sized and all(value < len(method.inputs) for value in inputs),
         max_queue_delay=max_queue_delay,
+        timeout=timeout,
         rerun=rerun,
     )

@@ -9,7 +9,7 @@ from servoir import check
 from servoir.servable import declarations
 from servoir.servable.context import Context, DeprecatedOptions
 from servoir.servable.declarations import Binding, CallTarget, DeclaredModel, RunInstances, output_indices
-from servoir.servable.spec import LARGEST_BATCH, LONGEST_QUEUE_DELAY, MOST_PORTS
+from servoir.servable.spec import LARGEST_BATCH, LONGEST_QUEUE_DELAY, LONGEST_TIME_LIMIT, MOST_PORTS
 
 MODEL_FORMATS = (
     "OM",
@@ -129,6 +129,7 @@ def declare_model(
     backend: str | type | None = None,
     max_batch_size: int | None = None,
     max_queue_delay: float = 0.0,
+    timeout: float | None = None,
     without_batch_dim_outputs: int | Sequence[int] | None = None,
     trial: bool = True,
     example: Sequence[Any] | Mapping[str, Any] | None = None,
@@ -150,6 +151,9 @@ def declare_model(
         max_batch_size: the most instances in one run, an int >= 1. None: the model's batch size, or 64 where its batch
             dimension is dynamic.
         max_queue_delay: seconds that an instance may wait for others to share its run while the worker is idle.
+        timeout: seconds that a run may take, greater than 0. A worker that takes longer is ended and another one
+            started; the batch is run again in halves, and the instance that takes so long alone gets an error. None:
+            the setting SERVOIR_STAGE_TIMEOUT.
         without_batch_dim_outputs: index of an output that has no batch dimension, or several: every instance gets the
             whole of it. Outputs that depend on no input are found without it.
         trial: made-up instances are run when the model is loaded, to see that the outputs of an instance depend on
@@ -207,6 +211,7 @@ def declare_model(
         backend=backend,
         max_batch_size=max_batch_size,
         max_queue_delay=check.seconds("max_queue_delay", max_queue_delay, LONGEST_QUEUE_DELAY),
+        timeout=check.time_limit("timeout", timeout, LONGEST_TIME_LIMIT),
     )
     declarations.current().add_model(model)
     return model

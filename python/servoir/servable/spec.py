@@ -16,6 +16,7 @@ DYNAMIC = -1  # a dimension of any size
 LARGEST_BATCH = 1_000_000
 MOST_PORTS = 10_000  # inputs or outputs of a stage
 LONGEST_QUEUE_DELAY = 3600  # seconds
+LONGEST_TIME_LIMIT = 7 * 86400  # seconds
 
 
 class Port(TypedDict):
@@ -41,6 +42,7 @@ class CalleeSpec(TypedDict):
     max_batch: int  # instances in one batch, at most
     called_singly: bool  # a function that is called once for each instance
     max_queue_delay_us: int
+    time_limit_ms: int  # for a batch, or for each instance of one that is called singly; 0: none
     rerun: bool  # False: a function with effects, which no instance may see twice
     with_batch_dim: bool  # the first dimension of ports that are `batched` counts instances
     input_ports: list[PortSpec]  # of models only

@@ -54,6 +54,7 @@ class SchedulerTest : public ::testing::Test {
     slabs = std::make_unique<SlabPool>(arena.get());
     Scheduler::Hooks hooks;
     hooks.wake_at = [this](ServableId id, Clock::time_point at) { wakes[id] = at; };
+    hooks.overdue = [this](AttachmentId id, std::string why) { overdue.emplace_back(id, std::move(why)); };
     hooks.now = [this] { return virtual_now == Clock::time_point{} ? Clock::now() : virtual_now; };
     scheduler = std::make_unique<Scheduler>(slabs.get(), &figures, hooks);
   }
@@ -178,8 +179,9 @@ class SchedulerTest : public ::testing::Test {
   std::unique_ptr<SlabPool> slabs;
   metrics::Registry figures;
   std::unique_ptr<Scheduler> scheduler;
-  std::map<ServableId, Clock::time_point> wakes;  // what the scheduler has asked for last
-  Clock::time_point virtual_now{};                // once it is set, what the scheduler takes for the time
+  std::map<ServableId, Clock::time_point> wakes;              // what the scheduler has asked for last
+  std::vector<std::pair<AttachmentId, std::string>> overdue;  // lanes of which it has told, and why
+  Clock::time_point virtual_now{};                            // once it is set, what the scheduler takes for the time
   std::vector<std::shared_ptr<Request>> answered;
   std::uint64_t run_ns = 1000;  // of the tasks that finish()
 };

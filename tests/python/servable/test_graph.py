@@ -22,6 +22,7 @@ CALLEE: CalleeSpec = {
     "max_batch": 4,
     "called_singly": False,
     "max_queue_delay_us": 0,
+    "time_limit_ms": 0,
     "rerun": True,
     "with_batch_dim": True,
     "input_ports": [PORT],

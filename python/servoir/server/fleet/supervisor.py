@@ -90,9 +90,9 @@ class Supervisor:
         """The descriptors that a forked child must close: they would keep workers alive after the server's end."""
         return [fd for slot in self._slots() for fd in slot.child_fds()]
 
-    def _lane_failed(self, attachment: int, text: str) -> None:
-        """Called in a thread of the core when the worker at the other end of the lane breaks the channel's protocol."""
-        self._loop.post(lambda: self._end_offender(attachment, text))
+    def _lane_failed(self, attachment: int, reason: str, overdue: bool) -> None:
+        """Called in a thread of the core when the worker at the other end of the lane must be ended."""
+        self._loop.post(lambda: self._end_offender(attachment, reason, overdue))
 
     # ---- the supervisor's thread
 
@@ -161,10 +161,10 @@ class Supervisor:
                 version.fail(f"{type(error).__name__}: {error}")
             raise
 
-    def _end_offender(self, attachment: int, text: str) -> None:
+    def _end_offender(self, attachment: int, reason: str, overdue: bool) -> None:
         for slot in self._slots():
             if slot.has_attachment(attachment):
-                slot.end_for(f"it broke the channel's protocol: {text}")
+                slot.end_for(reason, overdue=overdue)
 
     def _begin_stop(self) -> None:
         if self._stopping:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servoir import machine
@@ -46,6 +47,7 @@ class ProcessExit:
     by_request: bool = False  # an instance that ends workers, or may do so, has caused the death
     lacked_descriptors: bool = False  # it was not started because the server had no descriptors left
     opening: str | None = None  # the model whose files it was opening
+    overdue: bool = False  # the server ended it because a batch took longer than it may
 
     @property
     def by_others(self) -> bool:
@@ -55,7 +57,10 @@ class ProcessExit:
 
     @property
     def by_itself(self) -> bool:
-        """Whether the process crashed, or exited with an error: as far as is known it was not ended from outside."""
+        """Whether the process crashed, exited with an error, or went on for ever: as far as is known, what it ran is
+        the cause, and it was not ended from outside."""
+        if self.overdue:
+            return True
         by_signals = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
         from_outside = by_signals | {LOST_SERVER}
         ended_by_itself = self.code is not None and self.code != 0 and self.code not in from_outside
@@ -117,6 +122,14 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped it, by SIGSTOP or a debugger, so that it cannot run."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return False
+        return state in ("T", "t")
+
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
@@ -131,6 +144,7 @@ class WorkerProcess:
         self,
         *,
         ended_for: str | None,
+        overdue: bool,
         failure: str | None,
         traceback: str,
         signalled: int | None,
@@ -139,7 +153,7 @@ class WorkerProcess:
         """How it ended, together with what else is known of that. Only after has_ended()."""
         written = ("", "") if self._output is None else (self._output.path, self._output.tail())
         code = self._process.returncode
-        return ProcessExit(code, ended_for, failure, traceback, signalled, *written, opening=opening)
+        return ProcessExit(code, ended_for, failure, traceback, signalled, *written, opening=opening, overdue=overdue)
 
     def close(self) -> None:
         """Closes everything, the lanes as well. Only after has_ended()."""

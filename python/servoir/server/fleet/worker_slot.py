@@ -73,6 +73,7 @@ class WorkerSlot:
         self._traceback = ""
         self._signalled: int | None = None  # the signal that the process said it was sent
         self._ended_for: str | None = None  # why the server ended the process
+        self._overdue = False  # it was because a batch took longer than it may
         self._opening: str | None = None  # the model whose files the process opens
         self._trying: str | None = None  # the model that the process runs with made-up values
 
@@ -145,10 +146,13 @@ class WorkerSlot:
         if self._process is not None:
             self._process.signal(signal.SIGKILL)
 
-    def end_for(self, reason: str) -> None:
-        """Kills a process that is out of order. Its end is noticed as any other's. The first reason is kept."""
+    def end_for(self, reason: str, *, overdue: bool = False) -> None:
+        """Kills a process that is out of order. Its end is noticed as any other's. The first reason is kept. `overdue`:
+        the batch that it runs takes longer than it may."""
+        if overdue and self._process is not None and self._process.is_stopped():
+            reason, overdue = f"{reason}; the process had been stopped (SIGSTOP)", False
         if self._ended_for is None:
-            self._ended_for = reason
+            self._ended_for, self._overdue = reason, overdue
         self.kill()
 
     def child_fds(self) -> list[int]:
@@ -281,6 +285,7 @@ class WorkerSlot:
             self._context.loop.unwatch(process.pidfd)
         end = process.exit(
             ended_for=self._ended_for,
+            overdue=self._overdue,
             failure=self._failure,
             traceback=self._traceback,
             signalled=self._signalled,

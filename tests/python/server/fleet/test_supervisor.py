@@ -167,7 +167,7 @@ def test_a_worker_that_breaks_the_channel_is_ended(world: World, capfd: pytest.C
     first, second = world.serve(plan(), plan(version=2))
     attachment = next(call[0] for call in world.core.of("attach") if call[2] == f"functions of {second.pid}")
     assert world.core.lane_failed is not None
-    world.core.lane_failed(attachment, "record 5 has no end")
+    world.core.lane_failed(attachment, "it broke the channel's protocol: record 5 has no end", False)
     wait_until(lambda: world.core.of("detach"), 10, "its end")
     assert world.core.of("detach") == [(attachment, "it broke the channel's protocol: record 5 has no end")]
     assert (first.signals, second.signals) == ([], [9])
