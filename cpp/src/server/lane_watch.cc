@@ -65,8 +65,9 @@ bool LaneWatch::drain() {
 
 void LaneWatch::fail(const Status& why) {
   failed_ = true;
-  SERVOIR_ERROR("a worker broke the channel's protocol: " + std::string(why.message()));
-  broken_(id_, std::string(why.message()));
+  std::string text = "broke the channel's protocol: " + std::string(why.message());
+  SERVOIR_ERROR("a worker " + text);
+  broken_(id_, "it " + text);
 }
 
 }  // namespace servoir

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <map>
 #include <thread>
 #include <utility>
@@ -81,9 +82,7 @@ struct Server::Impl {
 
   void lane_failed(AttachmentId id, std::string reason, bool overdue) {
     const MutexLock lock(&mutex);
-    if (!lane_failure) return;
-    callbacks.enqueue(
-        [callback = lane_failure, id, reason = std::move(reason), overdue] { callback(id, reason, overdue); });
+    if (lane_failure) callbacks.enqueue(std::bind_front(lane_failure, id, std::move(reason), overdue));
   }
 
   // Listeners, and servables with their lanes and their timer, are spread over the threads by their numbers. The lanes
@@ -270,11 +269,9 @@ Result<AttachmentId> Server::attach_lane(ServableId servable, std::shared_ptr<Se
   thread->loop.run_and_wait([&] {
     attachment = impl->scheduler.attach(servable, lane.get(), callees, std::move(name));
     if (!attachment.ok()) return;
-    const auto broken = [impl](AttachmentId id, const std::string& text) {
-      impl->lane_failed(id, "it broke the channel's protocol: " + text, false);
-    };
-    auto watch =
-        std::make_shared<LaneWatch>(&thread->relay, &impl->scheduler, lane, std::move(event), *attachment, broken);
+    auto watch = std::make_shared<LaneWatch>(
+        &thread->relay, &impl->scheduler, lane, std::move(event), *attachment,
+        [impl](AttachmentId id, std::string why) { impl->lane_failed(id, std::move(why), false); });
     {
       impl->left_out.add(lane);
       const MutexLock lock(&impl->mutex);
