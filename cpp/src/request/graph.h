@@ -33,11 +33,12 @@ struct CalleeSpec {
   std::uint32_t max_batch = 1;  // instances in one batch, at most
   bool called_singly = false;   // a function called once for each instance: a batch only saves trips to the worker
   std::chrono::nanoseconds max_queue_delay{0};  // how long the oldest instance may wait for more while a worker is idle
-  // How long a worker may take for a batch, or for each of its instances if it is called singly; 0: as long as it likes.
+  // How long a worker may take for a batch, or for each of its instances if it is called singly; 0: as long as it
+  // likes.
   std::chrono::nanoseconds time_limit{0};
-  bool rerun = true;                            // false: a function with effects, which no instance may see twice
-  std::vector<PortSpec> input_ports;            // models only
-  std::vector<PortSpec> output_ports;           // models only
+  bool rerun = true;                   // false: a function with effects, which no instance may see twice
+  std::vector<PortSpec> input_ports;   // models only
+  std::vector<PortSpec> output_ports;  // models only
 };
 
 // Values of a method are numbered: its inputs first, then the outputs of stage 0, of stage 1, …

@@ -42,7 +42,9 @@ TEST_F(ServerTest, ResultsThatADeadWorkerHadSentCount) {
 TEST_F(ServerTest, ReportsAWorkerThatBreaksTheProtocol) {
   start();
   std::promise<std::pair<AttachmentId, std::string>> failed;
-  server_->on_lane_failure([&](AttachmentId id, const std::string& text, bool /*overdue*/) { failed.set_value({id, text}); });
+  server_->on_lane_failure([&](AttachmentId id, const std::string& text, bool /*overdue*/) {
+    failed.set_value({id, text});
+  });
   GrpcClient client(listen(Protocol::kGrpc));
   adder_->send_nonsense();
   const std::int32_t stream = client.start(kPredict, GrpcClient::framed(predict_request({{1}})));
