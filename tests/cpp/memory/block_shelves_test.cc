@@ -100,8 +100,10 @@ TEST_F(BlockShelvesTest, CountsOverAllThreads) {
     for (Block* block : blocks) EXPECT_FALSE(shelves_.give(kClass, block));
     EXPECT_EQ(shelves_.blocks(), 8U);
     EXPECT_EQ(shelves_.bytes(), 8 * kBytes);
-    EXPECT_NE(shelves_.take(kClass), nullptr);
+    Block* taken = shelves_.take(kClass);
+    ASSERT_NE(taken, nullptr);
     EXPECT_EQ(shelves_.bytes(), 7 * kBytes);
+    EXPECT_FALSE(shelves_.give(kClass, taken));
   }).join();
   to_runs(shelves_.take_all());
   EXPECT_EQ(shelves_.blocks(), 0U);
