@@ -117,7 +117,7 @@ def _listen(protocol: str, name: str, address: str, max_msg_mb_size: int, ssl_co
     standard_streams.say(f"Servoir {name} server start success, listening on {address}")
 
 
-def stop(grace: float | None = None, drain_delay: float | None = None) -> None:
+def stop(*, grace: float | None = None, drain_delay: float | None = None) -> None:
     """Ends the servers and all workers. The ports are free when it returns.
 
     Health says at once that the server is not ready. After `drain_delay`, clients are told to go elsewhere, and those
