@@ -69,9 +69,10 @@ def time_limit(parameter: str, value: object, ceiling: int) -> float | None:
     """Takes None, or a finite int or float of at least a millisecond and at most `ceiling`, and returns a float."""
     if value is None:
         return None
-    if seconds(parameter, value, ceiling) < 0.001:
+    limit = seconds(parameter, value, ceiling)
+    if limit < 0.001:
         raise refuse(parameter, "a number >= 0.001, or None", value)
-    return seconds(parameter, value, ceiling)
+    return limit
 
 
 def flag(parameter: str, value: object) -> bool:

@@ -13,7 +13,6 @@ namespace servoir {
 namespace {
 
 // The number of a lane within its version is in the low bits of its AttachmentId, the version's in the others.
-
 ServableId version_of(AttachmentId id) { return id >> kLaneBits; }
 std::uint32_t lane_of(AttachmentId id) { return static_cast<std::uint32_t>(id); }
 
